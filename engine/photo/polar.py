@@ -1,0 +1,72 @@
+"""The polar image of a reference tile: what a panorama taken at its middle would see, row by distance.
+
+Columns follow the panorama's convention: column ``c`` of ``width`` looks along the bearing
+``-180 + (c + 0.5) * 360 / width``, so they run S, W, N, E, S and the centre is north (the tile's up). The top row is
+far, the bottom row near. Pixel centres are at half-integers and the centre of the polar image is exactly the tile's
+middle, the corner between its four central pixels when the tile's size is even.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.photo.sampling import Table, bilinear_taps, make_table, sample
+
+
+def polar_warp(
+    tiles: NDArray[np.uint8],
+    *,
+    height: int,
+    width: int,
+    radius_fraction: float = 1.0,
+    radii: Sequence[float] | None = None,
+) -> NDArray[np.uint8]:
+    """Warp square, north-up tiles to polar images, bilinearly.
+
+    Args:
+        tiles: uint8 [N, S, S, 3].
+        height, width: size of the polar image.
+        radius_fraction: the radius reached by the upper edge of the top row, in half-extents of the tile.
+        radii: the radius of every row in half-extents, top (far) row first, ``height`` numbers; None spaces them
+            evenly: row ``i`` at ``(height - 0.5 - i) / height * radius_fraction``.
+
+    Returns:
+        uint8 [N, height, width, 3]. Beyond the tile's border the border pixel is repeated.
+
+    Raises:
+        ValueError: for tiles that are not square RGB, or a wrong number of radii.
+    """
+    if tiles.ndim != 4 or tiles.shape[1] != tiles.shape[2] or tiles.shape[3] != 3:
+        raise ValueError(f"tiles must be [N, S, S, 3], not {list(tiles.shape)}")
+    rows = tuple(radii) if radii is not None else even_radii(height, radius_fraction)
+    if len(rows) != height:
+        raise ValueError(f"{height} rows need {height} radii, not {len(rows)}")
+    table = _polar_table(tiles.shape[1], width, rows)
+    out = np.empty((len(tiles), height * width, 3), np.uint8)
+    for tile, polar in zip(tiles, out, strict=True):
+        sample(tile, table, polar)
+    return out.reshape(len(tiles), height, width, 3)
+
+
+def even_radii(height: int, radius_fraction: float = 1.0) -> tuple[float, ...]:
+    """Evenly spaced row radii in half-extents, top (far) row first."""
+    return tuple((height - 0.5 - row) / height * radius_fraction for row in range(height))
+
+
+def column_bearings(width: int) -> NDArray[np.float64]:
+    """Bearing of every column's centre relative to the image's heading, degrees, -180..180."""
+    return -180.0 + (np.arange(width) + 0.5) * 360.0 / width
+
+
+@lru_cache(maxsize=16)
+def _polar_table(size: int, width: int, radii: tuple[float, ...]) -> Table:
+    bearing = np.radians(column_bearings(width))[None, :]
+    radius = np.asarray(radii, np.float64)[:, None] * (size / 2)
+    x = size / 2 + radius * np.sin(bearing)
+    y = size / 2 - radius * np.cos(bearing)
+    indices, weights = bilinear_taps(x.ravel(), y.ravel(), size, size)
+    return make_table(indices, weights)
