@@ -1,0 +1,35 @@
+"""Encoders: the card, the folder on disk, the onnxruntime session, and the one preprocessing."""
+
+from engine.encoder.card import Branch, Branches, Card, Outputs, Training, card_from_dict, read_card
+from engine.encoder.encoder import Canvas, Encoder, PhotoCode
+from engine.encoder.package import (
+    open_encoder,
+    read_package,
+    rewrite_card,
+    save_encoder,
+    unzip_encoder,
+    zip_encoder,
+)
+from engine.encoder.preprocess import canvas_to_input, plain_to_input, tiles_to_input
+
+__all__ = [
+    "Branch",
+    "Branches",
+    "Canvas",
+    "Card",
+    "Encoder",
+    "Outputs",
+    "PhotoCode",
+    "Training",
+    "canvas_to_input",
+    "card_from_dict",
+    "open_encoder",
+    "plain_to_input",
+    "read_card",
+    "read_package",
+    "rewrite_card",
+    "save_encoder",
+    "tiles_to_input",
+    "unzip_encoder",
+    "zip_encoder",
+]

@@ -1,0 +1,447 @@
+"""The card of an encoder: everything that is needed to use it, written beside its graphs as ``card.json``.
+
+Version 1. Reading is strict: a key that is missing, unknown or of the wrong kind is an :class:`EncoderError`
+that names it, because a card that is half understood gives descriptors that are quietly wrong.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, cast
+
+from engine.errors import EncoderError
+
+FORMAT = "nadir-encoder"
+VERSION = 1
+CARD_FILE = "card.json"
+CARD_MAX_BYTES = 1 << 20
+HEADING_CONVENTION = "centre-column"
+TILE_UP = "north"
+
+Projection = Literal["equirectangular", "polar", "plain"]
+Resize = Literal["area", "bilinear", "bicubic"]
+FeatureKind = Literal["contributions", "attention"]
+Side = Literal["query", "reference"]
+
+_GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One side of an encoder: its graph and how pixels become the graph's input.
+
+    Args:
+        graph: file name of the ONNX graph inside the encoder's folder; both branches may name the same file.
+        input_size: height and width of the graph's input, pixels.
+        mean, std: normalisation of red, green, blue, for values in 0..1.
+        projection: ``equirectangular``: the photo drawn on 360° by ``bottom_deg..top_deg``, its centre column in
+            the middle, unseen pixels 0 after normalisation. ``polar``: a north-up tile unrolled about its centre,
+            the far row on top, the centre column looking north. ``plain``: resized, nothing else.
+        sha256: of the graph's file; filled in by :func:`engine.encoder.save_encoder`.
+        top_deg, bottom_deg: elevation of the canvas's upper and lower edge (equirectangular only).
+        tile_pixels: side of the square tile that is cut from the imagery, before the projection (reference only).
+        radii: radius of every row of the polar image from the top row down, as a fraction of the tile's half
+            extent (polar only); ``None``: linear from the edge to the centre.
+        resize: the rule for ``plain``.
+        fov_trained_deg: smallest and largest horizontal field of view seen in training (query only).
+    """
+
+    graph: str
+    input_size: tuple[int, int]
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+    projection: Projection
+    sha256: str = ""
+    top_deg: float | None = None
+    bottom_deg: float | None = None
+    tile_pixels: int | None = None
+    radii: tuple[float, ...] | None = None
+    resize: Resize = "area"
+    fov_trained_deg: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Branches:
+    """The photo's side and the tile's side."""
+
+    query: Branch
+    reference: Branch
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """Names and kinds of the graphs' outputs.
+
+    ``descriptor`` names the output [N, D], L2-normalised. ``features`` says what the output called ``features``
+    holds, if there is one: ``contributions`` [N, d, h, w], whose sums over the rows and over each block's columns
+    are the descriptor's blocks, exactly; ``attention`` [N, h, w] or [N, maps, h, w], weights of places, at least 0.
+    """
+
+    descriptor: str = "descriptor"
+    features: FeatureKind | None = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """Where the encoder's knowledge comes from, and what that means for whoever uses it.
+
+    ``note`` is shown with every result; it says plainly when the pixels were rendered.
+    """
+
+    data: str = ""
+    licence: str = ""
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What an encoder is and how to use it; see the fields of :class:`Branch` for the preprocessing.
+
+    Args:
+        descriptor_dim: D.
+        azimuth_blocks: K; the descriptor is K blocks of D/K numbers by bearing, each of norm 1/sqrt(K), so that a
+            turn of the photo is a shift of blocks. 1: the descriptor is one whole.
+        tile_extents_m: ground extent of a tile, metres; several are read together.
+        stride_m: recommended distance between tile centres, metres.
+        query_subshifts: how many times a photo is encoded, rolled by equal parts of a block, for finer headings.
+        calibration: see :mod:`engine.localize.posterior`; ``None``: scores are all there is.
+    """
+
+    name: str
+    architecture: str
+    descriptor_dim: int
+    tile_extents_m: tuple[float, ...]
+    stride_m: float
+    branches: Branches
+    azimuth_blocks: int = 1
+    query_subshifts: int = 1
+    outputs: Outputs = field(default_factory=Outputs)
+    training: Training = field(default_factory=Training)
+    recipe: dict[str, Any] = field(default_factory=dict)
+    measured: tuple[dict[str, Any], ...] = ()
+    calibration: dict[str, Any] | None = None
+    heading_convention: str = HEADING_CONVENTION
+    tile_up: str = TILE_UP
+    format: str = FORMAT
+    version: int = VERSION
+
+    @property
+    def extent_m(self) -> float:
+        """Ground extent of a tile, metres (the first where several are read together)."""
+        return self.tile_extents_m[0]
+
+    @property
+    def block_dim(self) -> int:
+        """d = D/K, the length of one bearing's block."""
+        return self.descriptor_dim // self.azimuth_blocks
+
+    @property
+    def block_deg(self) -> float:
+        """Degrees of bearing that one block covers."""
+        return 360.0 / self.azimuth_blocks
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 over all that decides a descriptor: the card with its graph hashes, less what was measured later.
+
+        ``measured`` and ``calibration`` stay out, so that measuring an encoder does not cut it off from the
+        indexes that were built with it.
+        """
+        return hashlib.sha256(
+            canonical(self.to_dict(), leave_out=("measured", "calibration"))
+        ).hexdigest()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The card as JSON values, in the order people read them."""
+        raw = asdict(self)
+        first = (
+            "format",
+            "version",
+            "name",
+            "architecture",
+            "descriptor_dim",
+            "azimuth_blocks",
+            "query_subshifts",
+        )
+        return {key: _plain(raw[key]) for key in (*first, *(k for k in raw if k not in first))}
+
+    def with_calibration(self, calibration: dict[str, Any] | None) -> Card:
+        """This card with another calibration; the hash stays."""
+        return replace(self, calibration=calibration)
+
+
+def canonical(value: dict[str, Any], leave_out: tuple[str, ...] = ()) -> bytes:
+    """One byte string for equal JSON values: sorted keys, no spaces."""
+    kept = {key: item for key, item in value.items() if key not in leave_out}
+    return json.dumps(
+        kept, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    ).encode()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value
+
+
+def read_card(text: str | bytes, path: Path | None = None) -> Card:
+    """Parse and check a card.
+
+    Raises:
+        EncoderError: naming the key that is wrong.
+    """
+    if len(text) > CARD_MAX_BYTES:
+        raise EncoderError("the card is larger than 1 MB, so it is no card", path)
+    try:
+        raw = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise EncoderError(
+            "the card is not valid JSON", path, "Get the encoder again from its source"
+        ) from error
+    try:
+        return card_from_dict(raw)
+    except EncoderError as error:
+        raise EncoderError(error.problem, path, error.remedy) from None
+
+
+def card_from_dict(raw: Any) -> Card:
+    """Build a card from JSON values, checking every one of them (see :func:`read_card`)."""
+    top = _Keys(raw, "")
+    if top.take("format", None) != FORMAT:
+        raise EncoderError(
+            f'the card does not say "format": "{FORMAT}", so this is no encoder of this program'
+        )
+    version = top.take("version", None)
+    if version != VERSION:
+        raise EncoderError(
+            f"the card has version {version!r}; this program reads version {VERSION}",
+            None,
+            "Update Nadir, or get the encoder for this version",
+        )
+    pair = _Keys(top.take("branches"), "branches")
+    card = Card(
+        name=top.text("name", filled=True),
+        architecture=top.text("architecture"),
+        descriptor_dim=top.integer("descriptor_dim", 1, 1 << 20),
+        azimuth_blocks=top.integer("azimuth_blocks", 1, 4096, default=1),
+        query_subshifts=top.integer("query_subshifts", 1, 64, default=1),
+        tile_extents_m=top.numbers("tile_extents_m", low=0.1, high=1e5),
+        stride_m=top.number("stride_m", 0.01, 1e5),
+        branches=Branches(_branch(pair, "query"), _branch(pair, "reference")),
+        outputs=_outputs(top.take("outputs")),
+        training=_training(top.take("training", {})),
+        recipe=top.mapping("recipe", {}),
+        measured=top.mappings("measured"),
+        calibration=None if top.peek("calibration") is None else top.mapping("calibration"),
+        heading_convention=top.choice("heading_convention", (HEADING_CONVENTION,)),
+        tile_up=top.choice("tile_up", (TILE_UP,)),
+    )
+    top.take("calibration", None)
+    pair.done()
+    top.done()
+    check_card(card)
+    return card
+
+
+def check_card(card: Card) -> None:
+    """Check what the fields must satisfy together; raises :class:`EncoderError`."""
+    query, reference = card.branches.query, card.branches.reference
+    if not card.tile_extents_m:
+        raise EncoderError('the card\'s "tile_extents_m" is empty')
+    blocks = card.azimuth_blocks
+    if card.descriptor_dim % blocks:
+        raise EncoderError(
+            f'the card\'s "descriptor_dim" {card.descriptor_dim} is no multiple of "azimuth_blocks" {blocks}'
+        )
+    if query.projection == "polar":
+        raise EncoderError("the card's query branch cannot be polar: a photo is no tile")
+    if reference.projection == "equirectangular":
+        raise EncoderError(
+            "the card's reference branch cannot be equirectangular: a tile is no photo"
+        )
+    if reference.tile_pixels is None:
+        raise EncoderError('the card\'s "branches.reference.tile_pixels" is missing')
+    if query.projection == "equirectangular" and (
+        query.top_deg is None or query.bottom_deg is None or query.top_deg <= query.bottom_deg
+    ):
+        raise EncoderError('the card\'s "branches.query" needs "top_deg" above "bottom_deg"')
+    if reference.radii is not None and len(reference.radii) != reference.input_size[0]:
+        raise EncoderError(
+            'the card\'s "branches.reference.radii" must have one radius for every input row'
+        )
+    if blocks > 1:
+        if query.projection != "equirectangular":
+            raise EncoderError("a card with azimuth blocks needs an equirectangular query branch")
+        if query.input_size[1] % (blocks * card.query_subshifts):
+            raise EncoderError(
+                f'the card\'s query width {query.input_size[1]} does not divide into "azimuth_blocks" {blocks} '
+                f'times "query_subshifts" {card.query_subshifts}'
+            )
+
+
+def _branch(pair: _Keys, side: Side) -> Branch:
+    keys = _Keys(pair.take(side), f"branches.{side}")
+    optional: dict[str, Any] = {}
+    for key in ("top_deg", "bottom_deg"):
+        if keys.peek(key) is not None:
+            optional[key] = keys.number(key, -90.0, 90.0)
+    if keys.peek("tile_pixels") is not None:
+        optional["tile_pixels"] = keys.integer("tile_pixels", 2, 8192)
+    if keys.peek("radii") is not None:
+        optional["radii"] = keys.numbers("radii", low=0.0, high=2.0)
+    if keys.peek("fov_trained_deg") is not None:
+        low, high = keys.numbers("fov_trained_deg", 2, low=1.0, high=360.0)
+        optional["fov_trained_deg"] = (low, high)
+    height, width = keys.integers("input_size", 2, 1, 8192)
+    std = keys.numbers("std", 3, low=1e-6, high=1e3)
+    branch = Branch(
+        graph=keys.text("graph", filled=True),
+        input_size=(height, width),
+        mean=cast(Any, keys.numbers("mean", 3, low=-1e3, high=1e3)),
+        std=cast(Any, std),
+        projection=cast(
+            Projection, keys.choice("projection", ("equirectangular", "polar", "plain"))
+        ),
+        sha256=keys.text("sha256"),
+        resize=cast(Resize, keys.choice("resize", ("area", "bilinear", "bicubic"), default="area")),
+        **optional,
+    )
+    keys.forget(*(k for k in ("top_deg", "bottom_deg", "tile_pixels", "radii", "fov_trained_deg")))
+    keys.done()
+    if not _GRAPH_NAME.fullmatch(branch.graph):
+        raise EncoderError(
+            f'the card\'s "branches.{side}.graph" {branch.graph[:80]!r} is not a plain file name'
+        )
+    if not _SHA256.fullmatch(branch.sha256):
+        raise EncoderError(f'the card\'s "branches.{side}.sha256" is not a SHA-256')
+    return branch
+
+
+def _outputs(raw: Any) -> Outputs:
+    keys = _Keys(raw, "outputs")
+    kind = keys.take("features", None)
+    if kind not in (None, "contributions", "attention"):
+        raise EncoderError(
+            'the card\'s "outputs.features" is neither "contributions", "attention" nor null'
+        )
+    result = Outputs(keys.text("descriptor", filled=True), kind)
+    keys.done()
+    return result
+
+
+def _training(raw: Any) -> Training:
+    keys = _Keys(raw, "training")
+    result = Training(
+        keys.text("data", default=""),
+        keys.text("licence", default=""),
+        keys.text("note", default=""),
+    )
+    keys.done()
+    return result
+
+
+_MISSING = object()
+
+
+class _Keys:
+    """The keys of one JSON object, each taken once; what is left over is unknown."""
+
+    def __init__(self, raw: Any, where: str) -> None:
+        if not isinstance(raw, dict):
+            raise EncoderError(
+                f'the card\'s "{where}" is not an object' if where else "the card is not an object"
+            )
+        self._raw = dict(raw)
+        self._where = where
+
+    def _name(self, key: str) -> str:
+        return f"{self._where}.{key}" if self._where else key
+
+    def _wrong(self, key: str, what: str) -> EncoderError:
+        return EncoderError(f'the card\'s "{self._name(key)}" is not {what}')
+
+    def peek(self, key: str) -> Any:
+        return self._raw.get(key)
+
+    def forget(self, *keys: str) -> None:
+        for key in keys:
+            self._raw.pop(key, None)
+
+    def take(self, key: str, default: Any = _MISSING) -> Any:
+        value = self._raw.pop(key, default)
+        if value is _MISSING:
+            raise EncoderError(f'the card\'s "{self._name(key)}" is missing')
+        return value
+
+    def done(self) -> None:
+        if self._raw:
+            extra = ", ".join(sorted(self._name(key)[:60] for key in self._raw)[:5])
+            raise EncoderError(f"the card has keys that version {VERSION} does not know: {extra}")
+
+    def text(self, key: str, *, default: Any = _MISSING, filled: bool = False) -> str:
+        value = self.take(key, default)
+        if not isinstance(value, str) or (filled and not value.strip()):
+            raise self._wrong(key, "a text")
+        return value
+
+    def choice(self, key: str, among: tuple[str, ...], default: Any = _MISSING) -> str:
+        value = self.take(key, default)
+        if value not in among:
+            raise self._wrong(key, " or ".join(f'"{item}"' for item in among))
+        return value
+
+    def number(self, key: str, low: float, high: float) -> float:
+        value = self.take(key)
+        if not _is_number(value) or not low <= value <= high:
+            raise self._wrong(key, f"a number from {low:g} to {high:g}")
+        return float(value)
+
+    def integer(self, key: str, low: int, high: int, default: Any = _MISSING) -> int:
+        value = self.take(key, default)
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise self._wrong(key, f"a whole number from {low} to {high}")
+        return value
+
+    def integers(self, key: str, count: int, low: int, high: int) -> tuple[int, ...]:
+        value = self.take(key)
+        good = isinstance(value, list) and len(value) == count
+        if not good or any(
+            not isinstance(v, int) or isinstance(v, bool) or not low <= v <= high for v in value
+        ):
+            raise self._wrong(key, f"{count} whole numbers from {low} to {high}")
+        return tuple(value)
+
+    def numbers(
+        self, key: str, count: int | None = None, *, low: float, high: float
+    ) -> tuple[float, ...]:
+        value = self.take(key)
+        good = isinstance(value, list) and (
+            len(value) == count if count else 0 < len(value) <= 8192
+        )
+        if not good or any(not _is_number(v) or not low <= v <= high for v in value):
+            raise self._wrong(key, f"{count or 'a list of'} numbers from {low:g} to {high:g}")
+        return tuple(float(v) for v in value)
+
+    def mapping(self, key: str, default: Any = _MISSING) -> dict[str, Any]:
+        value = self.take(key, default)
+        if not isinstance(value, dict):
+            raise self._wrong(key, "an object")
+        return value
+
+    def mappings(self, key: str) -> tuple[dict[str, Any], ...]:
+        value = self.take(key, [])
+        if not isinstance(value, list) or any(not isinstance(item, dict) for item in value):
+            raise self._wrong(key, "a list of objects")
+        return tuple(value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
