@@ -71,7 +71,12 @@ def bilinear_taps(
     indices = np.stack([y0 + x0, y0 + x1, y1 + x0, y1 + x1])
     low_right = low_share * right_share
     weights = np.stack(
-        [1 - right_share - low_share + low_right, right_share - low_right, low_share - low_right, low_right]
+        [
+            1 - right_share - low_share + low_right,
+            right_share - low_right,
+            low_share - low_right,
+            low_right,
+        ]
     )
     return indices, weights
 
@@ -85,7 +90,9 @@ def make_table(indices: NDArray[np.int64], weights: FloatArray) -> Table:
     return Table(np.ascontiguousarray(indices), fixed.astype(np.uint64))
 
 
-def sample(pixels: NDArray[np.uint8], table: Table, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+def sample(
+    pixels: NDArray[np.uint8], table: Table, out: NDArray[np.uint8] | None = None
+) -> NDArray[np.uint8]:
     """Apply a table to one picture.
 
     Args:
