@@ -201,7 +201,7 @@ def canvas_to_picture(
         float32 [height, width]; 0 where the picture shows what the canvas does not reach.
     """
     rows, columns = values.shape
-    x, y = np.meshgrid(np.arange(width) + 0.5, np.arange(height) + 0.5)
+    x, y = _grid(width, height, 1)
     right, forward, up = _directions_of(view, x, y, width, height)
     azimuth, elevation = _angles(right, forward, up)
     column = (azimuth + 180.0) / 360.0 * columns
@@ -302,9 +302,7 @@ def _camera_plan(
     density_x, density_y = _pixels_per_degree(view, source_width, source_height)
     wanted, _ = _pixels_per_degree(camera, width, height)
     samples = 2 if max(density_x, density_y) > wanted else 1
-    x, y = np.meshgrid(
-        (np.arange(width * samples) + 0.5) / samples, (np.arange(height * samples) + 0.5) / samples
-    )
+    x, y = _grid(width, height, samples)
     right, forward, up = _directions_of(camera, x, y, width, height)
     sin, cos = np.sin(np.radians(turn_deg)), np.cos(np.radians(turn_deg))
     right, forward = cos * right + sin * forward, cos * forward - sin * right
@@ -336,6 +334,14 @@ def _make_plan(
     weights *= seen[:, picked] / count[picked]
     table = make_table(indices.reshape(-1, len(picked)), weights.reshape(-1, len(picked)))
     return _Plan(factors, table, picked, mask)
+
+
+def _grid(width: int, height: int, samples: int) -> tuple[FloatArray, FloatArray]:
+    """Positions of ``samples``² places a pixel, [height * samples, width * samples]."""
+    across = ((np.arange(width * samples) + 0.5) / samples).astype(np.float64)
+    down = ((np.arange(height * samples) + 0.5) / samples).astype(np.float64)
+    x, y = np.broadcast_arrays(across[None, :], down[:, None])
+    return x, y
 
 
 def _by_pixel(fine: NDArray, samples: int) -> NDArray:
