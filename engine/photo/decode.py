@@ -169,6 +169,9 @@ def decode(stream: BinaryIO, format_name: str, max_pixels: int) -> Decoded:
     )
 
 
+_FROM_THE_TOP = ("JPEG", "PNG", "TIFF", "PPM")
+"""Formats of which a cut file still has its upper rows, whole."""
+
 _TRY_ORIGINAL = "Try the original, or copy it again"
 
 
@@ -178,10 +181,7 @@ def _open(stream: BinaryIO, format_name: str) -> ImageFile.ImageFile:
         # The class itself, not Image.open: that has a limit of its own, below a large panorama.
         return _OPENERS[format_name](stream)
     except _BAD_DATA as error:
-        raise PhotoError(
-            f"the {format_name} picture is damaged at its start and cannot be read",
-            remedy=_TRY_ORIGINAL,
-        ) from error
+        raise _beyond_repair() from error
 
 
 def _exif_of(image: Image.Image) -> Exif:
@@ -247,26 +247,25 @@ def _load(
             "there is not enough memory to open it", remedy="Save it smaller and open that"
         ) from error
     except _BAD_DATA as error:
-        if format_name in ("WEBP", "AVIF", "JPEG2000") or image.tell() > 0:
-            raise _cut_short() from error
+        if format_name not in _FROM_THE_TOP or image.info.get("interlace"):
+            raise _beyond_repair() from error
         rows = _rows_loaded(image)
-    detail_lost = bool(image.info.get("interlace"))
     if rows == 0 and image.info.get("progressive"):
         image, rows = _load_progressive(stream, shrink)
-        detail_lost = True
+        if rows == image.height:
+            return image, 1.0, "Damaged or cut short; some detail is lost. Try the original."
     if rows == 0:
-        raise _cut_short()
+        raise _beyond_repair()
     share = rows / image.height
     if share < LEAST_READABLE:
         raise PhotoError(f"damaged after row {rows * shrink}, too early", remedy=_TRY_ORIGINAL)
     if rows == image.height:
-        lost = "some detail is lost" if detail_lost else "all of its rows could be read"
-        return image, 1.0, f"Damaged or cut short; {lost}."
+        return image, 1.0, "Damaged at its end; all of its rows could be read."
     note = f"Damaged after row {rows * shrink}. The readable part was used; try the original."
     return image, share, note
 
 
-def _cut_short() -> PhotoError:
+def _beyond_repair() -> PhotoError:
     return PhotoError(
         "the picture is damaged or cut short and cannot be read", remedy=_TRY_ORIGINAL
     )
@@ -294,7 +293,7 @@ def _load_progressive(stream: BinaryIO, shrink: int) -> tuple[ImageFile.ImageFil
     try:
         image.load()
     except _BAD_DATA as error:
-        raise _cut_short() from error
+        raise _beyond_repair() from error
     last = image.getpixel((0, image.height - 1))
     flat = Image.new(image.mode, image.size, last)
     box = ImageChops.difference(image, flat).getbbox(alpha_only=False)

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from xml.sax.saxutils import quoteattr
 
-from engine.photo.projections import turned_pose
+from engine.photo.views import turned_pose
 
 NAMESPACE = "http://ns.google.com/photos/1.0/panorama/"
 _MAX_XMP_BYTES = 1 << 20

@@ -62,6 +62,37 @@ def column_bearings(width: int) -> NDArray[np.float64]:
     return -180.0 + (np.arange(width) + 0.5) * 360.0 / width
 
 
+def polar_to_tile(
+    values: NDArray[np.float32],
+    *,
+    size: int,
+    radius_fraction: float = 1.0,
+    radii: Sequence[float] | None = None,
+) -> NDArray[np.float32]:
+    """Draw what lies on a polar image (a heatmap) back onto the square tile, bilinearly.
+
+    Args:
+        values: float32 [height, width], as ``polar_warp`` lays it out.
+        size: side of the tile wanted, in pixels.
+        radius_fraction, radii: as they were given to ``polar_warp``.
+
+    Returns:
+        float32 [size, size]; 0 beyond the outermost ring.
+    """
+    height, width = values.shape
+    rows = np.array(radii if radii is not None else even_radii(height, radius_fraction))
+    offset = (np.arange(size) + 0.5) / size * 2 - 1
+    east, north = np.broadcast_arrays(offset[None, :], -offset[:, None])
+    radius = np.hypot(east, north)
+    column = (np.degrees(np.arctan2(east, north)) + 180.0) / 360.0 * width
+    row = np.interp(radius, rows[::-1], (np.arange(height) + 0.5)[::-1])
+    indices, weights = bilinear_taps(column, row, width, height, wrap=True)
+    drawn = (values.reshape(-1)[indices] * weights).sum(axis=0)
+    edge = rows[0] + (rows[0] - rows[1]) / 2 if height > 1 else 2 * rows[0]
+    drawn[radius > edge] = 0.0
+    return drawn.astype(np.float32)
+
+
 @lru_cache(maxsize=16)
 def _polar_table(size: int, width: int, radii: tuple[float, ...]) -> Table:
     bearing = np.radians(column_bearings(width))[None, :]

@@ -15,7 +15,7 @@ from PIL.TiffImagePlugin import IFDRational
 from engine.files import atomic_write
 from engine.photo import exif
 from engine.photo.gpano import xmp_packet
-from engine.photo.projections import focal_pixels
+from engine.photo.views import focal_pixels
 
 _SENSOR_MM = 36.0
 
