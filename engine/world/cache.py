@@ -32,7 +32,12 @@ def town_folder(folder: Path, seed: int) -> Path:
 
 
 def make_training_town(
-    folder: Path, seed: int, area_km2: float, pairs: int, split: str = "train", report: Report = silent
+    folder: Path,
+    seed: int,
+    area_km2: float,
+    pairs: int,
+    split: str = "train",
+    report: Report = silent,
 ) -> Path:
     """Render a town's pairs into ``folder`` unless they are there already; returns the town's folder."""
     out = town_folder(folder, seed)
@@ -50,20 +55,39 @@ def make_training_town(
     rng = np.random.default_rng([seed, 11])
     points = np.array(town.street_points)[:, :2]
     points = points[np.abs(points).max(axis=1) < town.half_m - EDGE_M]
-    chosen = rng.permutation(len(points))[:pairs] if len(points) >= pairs else rng.integers(len(points), size=pairs)
+    chosen = (
+        rng.permutation(len(points))[:pairs]
+        if len(points) >= pairs
+        else rng.integers(len(points), size=pairs)
+    )
     places = points[chosen] + rng.uniform(-2.5, 2.5, (pairs, 2))
-    pictures = np.lib.format.open_memmap(out / "panoramas.npy", "w+", np.uint8, (pairs, ROWS, COLUMNS, 3))
+    pictures = np.lib.format.open_memmap(
+        out / "panoramas.npy", "w+", np.uint8, (pairs, ROWS, COLUMNS, 3)
+    )
     for i, (x, y) in enumerate(places):
         report(i, pairs, f"Town {seed}: panoramas")
-        pictures[i] = panorama(stage, x, y, rng, width=COLUMNS, height=ROWS, top_deg=TOP_DEG, bottom_deg=BOTTOM_DEG)
+        pictures[i] = panorama(
+            stage, x, y, rng, width=COLUMNS, height=ROWS, top_deg=TOP_DEG, bottom_deg=BOTTOM_DEG
+        )
     pictures.flush()
     size = image.width / 2 * RESOLUTION_M
-    np.save(out / "positions.npy", np.stack([places[:, 0] + town.half_m, town.half_m - places[:, 1]], axis=1).astype(np.float32))
+    np.save(
+        out / "positions.npy",
+        np.stack([places[:, 0] + town.half_m, town.half_m - places[:, 1]], axis=1).astype(
+            np.float32
+        ),
+    )
     write_json(
         out / "meta.json",
         {
-            "seed": seed, "split": split, "pairs": pairs, "resolution_m": RESOLUTION_M, "width_m": size, "height_m": size,
-            "panorama_top_deg": TOP_DEG, "panorama_bottom_deg": BOTTOM_DEG,
+            "seed": seed,
+            "split": split,
+            "pairs": pairs,
+            "resolution_m": RESOLUTION_M,
+            "width_m": size,
+            "height_m": size,
+            "panorama_top_deg": TOP_DEG,
+            "panorama_bottom_deg": BOTTOM_DEG,
         },
-    )  # fmt: skip
+    )
     return out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from engine.world.light import Sun, shadow_height
 from engine.world.model import Boxes, Kind, Town, columns_of_boxes
 from engine.world.view import FAR_M, Hits, Scene, cast
 
-F32 = NDArray[np.float32]
+F32 = NDArray[np.floating[Any]]
 U8 = NDArray[np.uint8]
 
 
@@ -68,25 +69,45 @@ def open_stage(town: Town, resolution_m: float = 0.25) -> Stage:
 
 
 def _weather(rng: np.random.Generator) -> Weather:
-    clear = float(rng.choice([0.0, rng.uniform(0.3, 0.7), rng.uniform(0.75, 1.0)], p=[0.25, 0.25, 0.5]))
+    clear = float(
+        rng.choice([0.0, rng.uniform(0.3, 0.7), rng.uniform(0.75, 1.0)], p=[0.25, 0.25, 0.5])
+    )
     sun = Sun(float(rng.uniform(-110, 110)) % 360, float(rng.uniform(18, 62)), clear)
     blue = np.array([0.3, 0.5, 0.82], np.float32) * rng.uniform(0.8, 1.2)
     grey = np.array([0.72, 0.74, 0.77], np.float32) * rng.uniform(0.85, 1.1)
     top = blue * clear + grey * (1 - clear)
     low = np.array([0.8, 0.86, 0.93], np.float32) * rng.uniform(0.9, 1.1)
-    season = np.array([[1, 1, 1], [1.14, 1.03, 0.85], [1.08, 0.96, 0.85], [0.95, 1.08, 0.95]][int(rng.integers(4))], np.float32)
-    return Weather(sun, top.astype(np.float32), low.astype(np.float32), float(rng.uniform(0.2, 1)), float(rng.uniform(350, 1500)), season)
+    season = np.array(
+        [[1, 1, 1], [1.14, 1.03, 0.85], [1.08, 0.96, 0.85], [0.95, 1.08, 0.95]][
+            int(rng.integers(4))
+        ],
+        np.float32,
+    )
+    return Weather(
+        sun,
+        top.astype(np.float32),
+        low.astype(np.float32),
+        float(rng.uniform(0.2, 1)),
+        float(rng.uniform(350, 1500)),
+        season,
+    )
 
 
 def take_view(
-    stage: Stage, x: float, y: float, azimuths: F32, elevations: F32, rng: np.random.Generator, eye: float = 2.5
+    stage: Stage,
+    x: float,
+    y: float,
+    azimuths: F32,
+    elevations: F32,
+    rng: np.random.Generator,
+    eye: float = 2.5,
 ) -> F32:
     """Colours (0..1, float32 [R, C, 3]) seen from (x, y) over a grid of bearings and elevations, in radians."""
     pick = int(rng.integers(len(stage.weathers)))
     weather, shade = stage.weathers[pick], stage.shades[pick]
     hits = cast(stage.scene, x, y, eye, azimuths, elevations, _traffic(stage, x, y, rng))
     sin, cos = np.sin(azimuths).astype(np.float32), np.cos(azimuths).astype(np.float32)
-    ambient = np.float32([1.0, 1.0, 1.0]) * (0.75 + 0.25 * weather.sun.strength)
+    ambient = np.array([1.0, 1.0, 1.0], np.float32) * (0.75 + 0.25 * weather.sun.strength)
     colours = _sky(weather, stage, azimuths, elevations, rng)
     close = None
     if azimuths[1] - azimuths[0] < FINE_STEP_RAD:
@@ -94,9 +115,19 @@ def take_view(
     _paint_ground_hits(colours, hits, stage, weather, shade, x, y, sin, cos, ambient, close)
     _paint_boxes(colours, hits, stage, weather, shade, x, y, sin, cos, eye, ambient)
     draw_trees(
-        colours, hits.distance, hits.trees, x, y, eye, azimuths, elevations, weather.sun, stage.broad, stage.fine,
+        colours,
+        hits.distance,
+        hits.trees,
+        x,
+        y,
+        eye,
+        azimuths,
+        elevations,
+        weather.sun,
+        stage.broad,
+        stage.fine,
         ambient * weather.season,
-    )  # fmt: skip
+    )
     far = hits.distance < FAR_M * 0.5
     veil = np.exp(-hits.distance / weather.haze_m) * far + (~far)
     return colours * veil[..., None] + weather.sky_low * (1 - veil)[..., None]
@@ -114,18 +145,37 @@ def _traffic(stage: Stage, x: float, y: float, rng: np.random.Generator) -> Boxe
     return columns_of_boxes(town.boxes)
 
 
-def _sky(weather: Weather, stage: Stage, azimuths: F32, elevations: F32, rng: np.random.Generator) -> F32:
+def _sky(
+    weather: Weather, stage: Stage, azimuths: F32, elevations: F32, rng: np.random.Generator
+) -> F32:
     """A gradient with clouds on a plane overhead, so that they have no seam; below the horizon, the haze's colour."""
     up = np.sin(np.maximum(elevations, 0)).astype(np.float32)[:, None]
     f = np.sqrt(up)[..., None]
-    colours = weather.sky_low * (1 - f) + weather.sky_top * f + np.zeros((1, len(azimuths), 1), np.float32)
-    reach = 1.0 / np.maximum(np.tan(np.maximum(elevations, 0.02)), 0.06)
+    colours = (
+        weather.sky_low * (1 - f)
+        + weather.sky_top * f
+        + np.zeros((1, len(azimuths), 1), np.float32)
+    )
     drift = rng.uniform(0, 256, 2)
-    u = ((np.sin(azimuths)[None] * reach[:, None]) * 22 + drift[0]).astype(np.int32) & 255
-    v = ((np.cos(azimuths)[None] * reach[:, None]) * 22 + drift[1]).astype(np.int32) & 255
-    cover = np.clip((stage.broad[v, u] + weather.cloud - 0.55) * 2.2, 0, 1) * np.clip(up * 6, 0, 1)
-    white = np.float32([0.95, 0.96, 0.98]) * (0.7 + 0.3 * weather.sun.strength)
-    return (colours * (1 - cover[..., None]) + white * cover[..., None]).astype(np.float32)
+    high = np.flatnonzero(elevations > 0)
+    reach = (22.0 / np.maximum(np.tan(elevations[high]), 0.06)).astype(np.float32)[:, None]
+    u, v = np.sin(azimuths)[None] * reach + drift[0], np.cos(azimuths)[None] * reach + drift[1]
+    cover = np.clip((_smooth(stage.broad, v, u) + weather.cloud - 0.55) * 2.2, 0, 1) * np.clip(
+        up[high] * 6, 0, 1
+    )
+    white = np.array([0.95, 0.96, 0.98], np.float32) * (0.7 + 0.3 * weather.sun.strength)
+    colours[high] = colours[high] * (1 - cover[..., None]) + white * cover[..., None]
+    return colours.astype(np.float32)
+
+
+def _smooth(tile: F32, rows: F32, columns: F32) -> F32:
+    """A repeating tile of 256 x 256 sampled bilinearly."""
+    r, c = np.floor(rows), np.floor(columns)
+    fr, fc = rows - r, columns - c
+    r0, c0 = r.astype(np.int32) & 255, c.astype(np.int32) & 255
+    r1, c1 = (r0 + 1) & 255, (c0 + 1) & 255
+    top = tile[r0, c0] * (1 - fc) + tile[r0, c1] * fc
+    return top * (1 - fr) + (tile[r1, c0] * (1 - fc) + tile[r1, c1] * fc) * fr
 
 
 def _sample_shade(stage: Stage, shade: F32, x: F32, y: F32) -> F32:
@@ -136,7 +186,9 @@ def _sample_shade(stage: Stage, shade: F32, x: F32, y: F32) -> F32:
     fc, fr = c - c0, r - r0
     flat, at = shade.reshape(-1), r0 * canvas.size + c0
     top = flat[at] * (1 - fc) + flat[at + 1] * fc
-    return top * (1 - fr) + (flat[at + canvas.size] * (1 - fc) + flat[at + canvas.size + 1] * fc) * fr
+    return (
+        top * (1 - fr) + (flat[at + canvas.size] * (1 - fc) + flat[at + canvas.size + 1] * fc) * fr
+    )
 
 
 def _sample_ground(ground: U8, canvas: Canvas, x: F32, y: F32) -> F32:
@@ -147,22 +199,37 @@ def _sample_ground(ground: U8, canvas: Canvas, x: F32, y: F32) -> F32:
     fc, fr = (c - c0)[:, None], (r - r0)[:, None]
     flat, at = ground.reshape(-1, 3), r0 * canvas.size + c0
     top = flat[at] * (1 - fc) + flat[at + 1] * fc
-    return top * (1 - fr) + (flat[at + canvas.size] * (1 - fc) + flat[at + canvas.size + 1] * fc) * fr
+    return (
+        top * (1 - fr) + (flat[at + canvas.size] * (1 - fc) + flat[at + canvas.size + 1] * fc) * fr
+    )
 
 
 def _paint_ground_hits(
-    colours: F32, hits: Hits, stage: Stage, weather: Weather, shade: F32, x: float, y: float, sin: F32, cos: F32,
-    ambient: F32, close: tuple[Canvas, U8] | None,
-) -> None:  # fmt: skip
+    colours: F32,
+    hits: Hits,
+    stage: Stage,
+    weather: Weather,
+    shade: F32,
+    x: float,
+    y: float,
+    sin: F32,
+    cos: F32,
+    ambient: F32,
+    close: tuple[Canvas, U8] | None,
+) -> None:
     rows, cols = np.nonzero((hits.box < 0) & (hits.distance < 900))
     t = hits.distance[rows, cols]
     px, py = x + sin[cols] * t, y + cos[cols] * t
     soft = _sample_ground(stage.ground, Canvas(stage.town.half_m, stage.resolution_m), px, py)
     if close is not None:
         canvas, pixels = close
-        near = np.flatnonzero(np.maximum(np.abs(px - canvas.x), np.abs(py - canvas.y)) < canvas.half - 1)
+        near = np.flatnonzero(
+            np.maximum(np.abs(px - canvas.x), np.abs(py - canvas.y)) < canvas.half - 1
+        )
         soft[near] = _sample_ground(pixels, canvas, px[near], py[near])
-    grain = stage.fine[(py * 20).astype(np.int32) & 255, (px * 20).astype(np.int32) & 255] * np.clip(12 / t, 0, 1)
+    grain = stage.fine[
+        (py * 20).astype(np.int32) & 255, (px * 20).astype(np.int32) & 255
+    ] * np.clip(12 / t, 0, 1)
     soft = soft * (1 / 255) * (1 + 0.13 * grain)[:, None]
     green = (soft[:, 1] > soft[:, 0] * 1.12) & (soft[:, 1] > soft[:, 2] * 1.2)
     soft = np.where(green[:, None], soft * weather.season, soft)
@@ -173,15 +240,29 @@ def _paint_ground_hits(
 
 
 def _paint_boxes(
-    colours: F32, hits: Hits, stage: Stage, weather: Weather, shade: F32, x: float, y: float, sin: F32, cos: F32, eye: float,
+    colours: F32,
+    hits: Hits,
+    stage: Stage,
+    weather: Weather,
+    shade: F32,
+    x: float,
+    y: float,
+    sin: F32,
+    cos: F32,
+    eye: float,
     ambient: F32,
-) -> None:  # fmt: skip
+) -> None:
     rows, cols = np.nonzero(hits.box >= 0)
     if not len(rows):
         return
     which = hits.box[rows, cols].astype(np.intp)
     face, along, height = hits.face[rows, cols], hits.along[rows, cols], hits.height[rows, cols]
-    nx, ny, nz, t = hits.nx[rows, cols], hits.ny[rows, cols], hits.nz[rows, cols], hits.distance[rows, cols]
+    nx, ny, nz, t = (
+        hits.nx[rows, cols],
+        hits.ny[rows, cols],
+        hits.nz[rows, cols],
+        hits.distance[rows, cols],
+    )
     b = hits.boxes
     colour = wall_colours(b, which, face, along, height, stage.fine)
     roof = face == 2
@@ -206,20 +287,46 @@ def develop(colours: F32, rng: np.random.Generator, noise: float = 0.012) -> U8:
     image = np.clip(colours * gain.astype(np.float32), 0, 1.2)
     image = np.clip(image, 0, 1) ** np.float32(rng.uniform(0.7, 0.95))
     grain = rng.normal(0, noise * rng.uniform(0.3, 1.5), (64, 512)).astype(np.float32)
-    r, c = np.arange(image.shape[0])[:, None] * 7 % 64, (np.arange(image.shape[1])[None] + 31 * np.arange(image.shape[0])[:, None]) % 512
-    return np.uint8(np.clip((image + grain[r, c][..., None]) * 255, 0, 255))
+    r, c = (
+        np.arange(image.shape[0])[:, None] * 7 % 64,
+        (np.arange(image.shape[1])[None] + 31 * np.arange(image.shape[0])[:, None]) % 512,
+    )
+    return np.clip((image + grain[r, c][..., None]) * 255, 0, 255).astype(np.uint8)
 
 
-def panorama_grid(width: int, height: int, top_deg: float, bottom_deg: float, heading_deg: float = 0.0) -> tuple[F32, F32]:
+def panorama_grid(
+    width: int, height: int, top_deg: float, bottom_deg: float, heading_deg: float = 0.0
+) -> tuple[F32, F32]:
     """Bearings of the columns and elevations of the rows (pixel centres, radians) of an equirectangular picture."""
     azimuths = np.radians(heading_deg - 180 + (np.arange(width) + 0.5) * 360 / width)
     elevations = np.radians(top_deg + (np.arange(height) + 0.5) * (bottom_deg - top_deg) / height)
     return azimuths.astype(np.float32), elevations.astype(np.float32)
 
 
-def panorama(stage: Stage, x: float, y: float, rng: np.random.Generator, *, width: int, height: int, top_deg: float = 90.0,
-             bottom_deg: float = -90.0, heading_deg: float = 0.0) -> U8:  # fmt: skip
+def panorama(
+    stage: Stage,
+    x: float,
+    y: float,
+    rng: np.random.Generator,
+    *,
+    width: int,
+    height: int,
+    top_deg: float = 90.0,
+    bottom_deg: float = -90.0,
+    heading_deg: float = 0.0,
+) -> U8:
     """An equirectangular picture, [height, width, 3] uint8, its centre column looking along ``heading_deg``."""
     azimuths, elevations = panorama_grid(width, height, top_deg, bottom_deg, heading_deg)
     edge = np.radians(89.4)
-    return develop(take_view(stage, x, y, azimuths, np.clip(elevations, -edge, edge), rng, eye=float(rng.uniform(2.35, 2.65))), rng)
+    return develop(
+        take_view(
+            stage,
+            x,
+            y,
+            azimuths,
+            np.clip(elevations, -edge, edge),
+            rng,
+            eye=float(rng.uniform(2.35, 2.65)),
+        ),
+        rng,
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -9,13 +11,23 @@ from engine.world.light import Sun
 from engine.world.model import Species, Trees
 from engine.world.view import columns_crossed, ragged
 
-F32 = NDArray[np.float32]
+F32 = NDArray[np.floating[Any]]
 
 
 def draw_trees(
-    colours: F32, distance: F32, trees: Trees, x: float, y: float, eye: float, azimuths: F32, elevations: F32, sun: Sun,
-    noise: F32, fine: F32, ambient: F32,
-) -> None:  # fmt: skip
+    colours: F32,
+    distance: F32,
+    trees: Trees,
+    x: float,
+    y: float,
+    eye: float,
+    azimuths: F32,
+    elevations: F32,
+    sun: Sun,
+    noise: F32,
+    fine: F32,
+    ambient: F32,
+) -> None:
     """Paint trees over ``colours`` [R, C, 3] wherever they are nearer than ``distance`` [R, C]; both are changed.
 
     ``noise``, ``fine``: tileable noise 256×256, broad lobes and leaves. ``ambient`` [3]: light from the sky.
@@ -59,12 +71,19 @@ def draw_trees(
     iu = ((du + 1.3) * 36).astype(np.int32) + style * 37 + side
     iv = ((dv + 1.3) * 36).astype(np.int32) + style * 17
     lobes = noise[iv & 255, iu & 255]
-    leaves = fine[((dv + 1.3) * 150).astype(np.int32) + style & 255, ((du + 1.3) * 150).astype(np.int32) + side & 255]
+    leaves = fine[
+        ((dv + 1.3) * 150).astype(np.int32) + style & 255,
+        ((du + 1.3) * 150).astype(np.int32) + side & 255,
+    ]
     conifer = trees.species[which] == Species.CONIFER
-    rho = np.where(conifer, np.abs(du) / np.maximum((1 - dv) * 0.5, 0.02), np.sqrt(du * du + dv * dv))
+    rho = np.where(
+        conifer, np.abs(du) / np.maximum((1 - dv) * 0.5, 0.02), np.sqrt(du * du + dv * dv)
+    )
     rho = rho * (1 + 0.3 * lobes + 0.16 * leaves)
     crown = (rho < 1) & (np.abs(dv) < 1.02)
-    trunk = ~crown & (z < middle) & (np.abs(across[pair]) < np.maximum(0.12, height * 0.018)) & (z >= 0)
+    trunk = (
+        ~crown & (z < middle) & (np.abs(across[pair]) < np.maximum(0.12, height * 0.018)) & (z >= 0)
+    )
     keep = crown | trunk
     flat, which, crown = flat[keep], which[keep], crown[keep]
     du, dv, lobes, leaves = du[keep], dv[keep], lobes[keep], leaves[keep]
@@ -78,7 +97,9 @@ def draw_trees(
     level = 0.62 + 1.0 * light + 0.14 * dv + 0.3 * lobes + 0.3 * leaves
     leaf = np.stack([trees.r, trees.g, trees.b], axis=1)[which]
     bark = np.array([0.26, 0.21, 0.17], np.float32) * (0.8 + 0.5 * light)[:, None]
-    painted = np.where(crown[:, None], leaf * np.clip(level, 0.12, 2)[:, None] * ambient, bark * ambient)
+    painted = np.where(
+        crown[:, None], leaf * np.clip(level, 0.12, 2)[:, None] * ambient, bark * ambient
+    )
     # From far to near, so the nearest is written last.
     colours.reshape(-1, 3)[flat] = painted
     distance.ravel()[flat] = far[which]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from engine.world.model import Box, Kind, Roof, Species, Town
 
-F32 = NDArray[np.float32]
+F32 = NDArray[np.floating[Any]]
 U8 = NDArray[np.uint8]
 
 
@@ -26,7 +28,9 @@ class Canvas:
         return list(zip(c.tolist(), r.tolist(), strict=True))
 
 
-def noise_tile(rng: np.random.Generator, size: int = 256, octaves: tuple[int, ...] = (4, 8, 16, 32, 64)) -> F32:
+def noise_tile(
+    rng: np.random.Generator, size: int = 256, octaves: tuple[int, ...] = (4, 8, 16, 32, 64)
+) -> F32:
     """A tileable cloud of value noise, about -1..1, [size, size]."""
     total = np.zeros((size, size), np.float32)
     for n in octaves:
@@ -41,12 +45,17 @@ def noise_tile(rng: np.random.Generator, size: int = 256, octaves: tuple[int, ..
     return total / np.float32(np.abs(total).max())
 
 
-def corners(box: Box, grow: float = 0.0, share_x: float = 1.0, share_y: float = 1.0) -> NDArray[np.float64]:
+def corners(
+    box: Box, grow: float = 0.0, share_x: float = 1.0, share_y: float = 1.0
+) -> NDArray[np.float64]:
     """Ground corners of a box's footprint, [4, 2], optionally grown or shrunk."""
     hx, hy = box.half_x * share_x + grow, box.half_y * share_y + grow
     c, s = np.cos(box.angle), np.sin(box.angle)
     local = np.array([[-hx, -hy], [hx, -hy], [hx, hy], [-hx, hy]])
-    return np.stack([box.x + local[:, 0] * c - local[:, 1] * s, box.y + local[:, 0] * s + local[:, 1] * c], axis=1)
+    return np.stack(
+        [box.x + local[:, 0] * c - local[:, 1] * s, box.y + local[:, 0] * s + local[:, 1] * c],
+        axis=1,
+    )
 
 
 def paint_ground(town: Town, resolution_m: float) -> U8:
@@ -65,7 +74,9 @@ def paint_ground(town: Town, resolution_m: float) -> U8:
     broad = noise_tile(rng, 512, (3, 5, 9))
     reps = -(-canvas.size // 512)
     fine = np.tile(texture, (reps, reps))[: canvas.size, : canvas.size]
-    wide = np.kron(np.tile(broad, (-(-reps // 4),) * 2), np.ones((4, 4), np.float32))[: canvas.size, : canvas.size]
+    wide = np.kron(np.tile(broad, (-(-reps // 4),) * 2), np.ones((4, 4), np.float32))[
+        : canvas.size, : canvas.size
+    ]
     level = 1 + (fine * 2.0 + wide * 1.2) * (np.asarray(grain, np.float32) / 255)
     return np.clip(np.asarray(image) * level[..., None], 0, 255).astype(np.uint8)
 
@@ -90,7 +101,11 @@ def standing_heights(town: Town, resolution_m: float, trees: bool = True) -> F32
     draw = ImageDraw.Draw(image)
     if trees:
         for tree in town.trees:
-            shares = ((1.0, 0.6), (0.7, 0.85), (0.35, 1.0)) if tree.species != Species.CONIFER else ((1.0, 0.25), (0.66, 0.5), (0.33, 0.8))
+            shares = (
+                ((1.0, 0.6), (0.7, 0.85), (0.35, 1.0))
+                if tree.species != Species.CONIFER
+                else ((1.0, 0.25), (0.66, 0.5), (0.33, 0.8))
+            )
             for share, tall in shares:
                 _disc(draw, canvas, tree.x, tree.y, tree.radius * share, tree.height * tall)
     for box in sorted(town.boxes, key=lambda b: b.eave):
@@ -99,12 +114,21 @@ def standing_heights(town: Town, resolution_m: float, trees: bool = True) -> F32
         draw.polygon(canvas.points(corners(box)), fill=box.eave)
         if box.ridge > box.eave + 0.3 and box.roof in (Roof.GABLE, Roof.HIP, Roof.SHED):
             for share in (0.75, 0.5, 0.25, 0.08):
-                along = 1.0 if box.roof != Roof.HIP else max(0.05, 1 - (1 - share) * box.half_y / max(box.half_x, 0.1))
-                draw.polygon(canvas.points(corners(box, 0, along, share)), fill=box.eave + (box.ridge - box.eave) * (1 - share))
+                along = (
+                    1.0
+                    if box.roof != Roof.HIP
+                    else max(0.05, 1 - (1 - share) * box.half_y / max(box.half_x, 0.1))
+                )
+                draw.polygon(
+                    canvas.points(corners(box, 0, along, share)),
+                    fill=box.eave + (box.ridge - box.eave) * (1 - share),
+                )
     return np.asarray(image, np.float32)
 
 
-def _disc(draw: ImageDraw.ImageDraw, canvas: Canvas, x: float, y: float, radius: float, value: float) -> None:
+def _disc(
+    draw: ImageDraw.ImageDraw, canvas: Canvas, x: float, y: float, radius: float, value: float
+) -> None:
     c, r = (x + canvas.half) / canvas.resolution - 0.5, (canvas.half - y) / canvas.resolution - 0.5
     q = radius / canvas.resolution
     draw.ellipse((c - q, r - q, c + q, r + q), fill=value)

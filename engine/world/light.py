@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+F32 = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)

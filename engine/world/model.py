@@ -9,11 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from enum import IntEnum
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-F32 = NDArray[np.float32]
+F32 = NDArray[np.floating[Any]]
 I32 = NDArray[np.int32]
 Colour = tuple[float, float, float]
 
@@ -148,14 +149,18 @@ class Trees:
 def columns_of_boxes(boxes: list[Box]) -> Boxes:
     """Turn a list of boxes into columns."""
     names = [f.name for f in fields(Boxes)]
-    table = np.array([[getattr(b, n) for n in names] for b in boxes], np.float32).reshape(-1, len(names))
+    table = np.array([[getattr(b, n) for n in names] for b in boxes], np.float32).reshape(
+        -1, len(names)
+    )
     return Boxes(**{name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(names)})
 
 
 def columns_of_trees(trees: list[Tree]) -> Trees:
     """Turn a list of trees into columns."""
     names = [f.name for f in fields(Trees)]
-    table = np.array([[getattr(t, n) for n in names] for t in trees], np.float32).reshape(-1, len(names))
+    table = np.array([[getattr(t, n) for n in names] for t in trees], np.float32).reshape(
+        -1, len(names)
+    )
     return Trees(**{name: np.ascontiguousarray(table[:, i]) for i, name in enumerate(names)})
 
 

@@ -23,7 +23,9 @@ class Bend:
         u, v = np.asarray(u, float), np.asarray(v, float)
         c, s = np.cos(self.turn), np.sin(self.turn)
         x, y = u * c - v * s, u * s + v * c
-        loose = 0.5 + 0.5 * np.tanh(1.6 * np.sin(u * self.calm[0] + v * self.calm[1] + self.calm[2]))
+        loose = 0.5 + 0.5 * np.tanh(
+            1.6 * np.sin(u * self.calm[0] + v * self.calm[1] + self.calm[2])
+        )
         for ku, kv, phase, ax, ay in self.waves:
             wave = np.sin(u * ku + v * kv + phase) * loose
             x, y = x + ax * wave, y + ay * wave
@@ -67,7 +69,9 @@ class Cell:
     v0: float
     u1: float
     v1: float
-    open_sides: tuple[bool, bool, bool, bool]  # is there a street at south (v0), north, west (u0), east
+    open_sides: tuple[
+        bool, bool, bool, bool
+    ]  # is there a street at south (v0), north, west (u0), east
 
 
 @dataclass(frozen=True)
@@ -82,7 +86,9 @@ class Plan:
 _WIDTHS = {2: (13.0, 17.0), 1: (7.5, 9.5), 0: (5.0, 6.2)}
 
 
-def _lines(rng: np.random.Generator, reach: float, low: float, high: float) -> list[tuple[float, float, int, float]]:
+def _lines(
+    rng: np.random.Generator, reach: float, low: float, high: float
+) -> list[tuple[float, float, int, float]]:
     """Positions, widths, ranks and pavement widths of parallel street lines."""
     at, lines, since = -reach, [], int(rng.integers(0, 3))
     while at < reach:
@@ -92,7 +98,9 @@ def _lines(rng: np.random.Generator, reach: float, low: float, high: float) -> l
         else:
             rank = 1 if rng.random() < 0.78 else 0
         width = float(rng.uniform(*_WIDTHS[rank]))
-        pavement = float(rng.uniform(2.5, 4.5) if rank == 2 else rng.uniform(1.4, 2.8) if rank == 1 else 0.5)
+        pavement = float(
+            rng.uniform(2.5, 4.5) if rank == 2 else rng.uniform(1.4, 2.8) if rank == 1 else 0.5
+        )
         lines.append((at, width, rank, pavement))
         at += float(rng.uniform(low, high))
     return lines
@@ -107,11 +115,20 @@ def make_plan(rng: np.random.Generator, half_m: float) -> Plan:
     amplitude = length * rng.uniform(0.02, 0.05, n)
     heading = rng.uniform(0, 2 * np.pi, n)
     waves = np.stack(
-        [k * np.cos(direction), k * np.sin(direction), rng.uniform(0, 6.28, n),
-         amplitude * np.cos(heading), amplitude * np.sin(heading)], axis=1)  # fmt: skip
+        [
+            k * np.cos(direction),
+            k * np.sin(direction),
+            rng.uniform(0, 6.28, n),
+            amplitude * np.cos(heading),
+            amplitude * np.sin(heading),
+        ],
+        axis=1,
+    )
     calm_k = 2 * np.pi / rng.uniform(700, 1400)
     calm_direction = rng.uniform(0, 6.28)
-    calm = np.array([calm_k * np.cos(calm_direction), calm_k * np.sin(calm_direction), rng.uniform(0, 6.28)])
+    calm = np.array(
+        [calm_k * np.cos(calm_direction), calm_k * np.sin(calm_direction), rng.uniform(0, 6.28)]
+    )
     bend = Bend(float(rng.uniform(-np.pi, np.pi)), waves, calm)
 
     reach = half_m * 1.5 + 100
@@ -127,12 +144,16 @@ def make_plan(rng: np.random.Generator, half_m: float) -> Plan:
         for j in range(len(across_v) - 1):
             present["u", i, j] = keep(rank)
             if present["u", i, j]:
-                segments.append(Segment(u, across_v[j][0], u, across_v[j + 1][0], width, rank, pavement))
+                segments.append(
+                    Segment(u, across_v[j][0], u, across_v[j + 1][0], width, rank, pavement)
+                )
     for j, (v, width, rank, pavement) in enumerate(across_v):
         for i in range(len(across_u) - 1):
             present["v", i, j] = keep(rank)
             if present["v", i, j]:
-                segments.append(Segment(across_u[i][0], v, across_u[i + 1][0], v, width, rank, pavement))
+                segments.append(
+                    Segment(across_u[i][0], v, across_u[i + 1][0], v, width, rank, pavement)
+                )
 
     cells = []
     for i in range(len(across_u) - 1):
@@ -140,14 +161,25 @@ def make_plan(rng: np.random.Generator, half_m: float) -> Plan:
             west, east, south, north = across_u[i], across_u[i + 1], across_v[j], across_v[j + 1]
             cells.append(
                 Cell(
-                    west[0] + west[1] / 2 + west[3], south[0] + south[1] / 2 + south[3],
-                    east[0] - east[1] / 2 - east[3], north[0] - north[1] / 2 - north[3],
-                    (present["v", i, j], present["v", i, j + 1], present["u", i, j], present["u", i + 1, j]),
-                )  # fmt: skip
+                    west[0] + west[1] / 2 + west[3],
+                    south[0] + south[1] / 2 + south[3],
+                    east[0] - east[1] / 2 - east[3],
+                    north[0] - north[1] / 2 - north[3],
+                    (
+                        present["v", i, j],
+                        present["v", i, j + 1],
+                        present["u", i, j],
+                        present["u", i + 1, j],
+                    ),
+                )
             )
     half = half_m + 40
     middles = [bend((s.u0 + s.u1) / 2, (s.v0 + s.v1) / 2) for s in segments]
-    segments = [s for s, (x, y) in zip(segments, middles, strict=True) if max(abs(x), abs(y)) < half + s.length / 2]
+    segments = [
+        s
+        for s, (x, y) in zip(segments, middles, strict=True)
+        if max(abs(x), abs(y)) < half + s.length / 2
+    ]
     spots = [bend((c.u0 + c.u1) / 2, (c.v0 + c.v1) / 2) for c in cells]
     cells = [c for c, (x, y) in zip(cells, spots, strict=True) if max(abs(x), abs(y)) < half + 60]
     return Plan(bend, segments, cells)

@@ -5,9 +5,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.world import blocks
 from engine.world.builder import LEAF_COLOURS, PAVED_COLOURS, Builder, Frame, pick
+from engine.world.homes import suburb, terraces
+from engine.world.lots import WATER, ground_of
 from engine.world.model import Colour, Kind, Species, Town
+from engine.world.parks import park
+from engine.world.quarters import centre, industry, parking, slabs
 from engine.world.streets import Plan, Segment, make_plan
 
 MARGIN_M = 70.0
@@ -36,7 +39,10 @@ def _river(rng: np.random.Generator, half: float) -> NDArray[np.float64] | None:
         return None
     t = np.linspace(-half * 1.5, half * 1.5, int(half / 2))
     offset = rng.uniform(-0.75, 0.75) * half
-    sway = sum(rng.uniform(15, 60) * np.sin(t * 2 * np.pi / rng.uniform(350, 1100) + rng.uniform(0, 6)) for _ in range(3))
+    sway = sum(
+        rng.uniform(15, 60) * np.sin(t * 2 * np.pi / rng.uniform(350, 1100) + rng.uniform(0, 6))
+        for _ in range(3)
+    )
     angle = rng.uniform(0, np.pi)
     width = rng.uniform(7, 26) * (1 + 0.25 * np.sin(t / rng.uniform(60, 160)))
     across = offset + sway
@@ -48,7 +54,9 @@ def _paint_water(builder: Builder, water: NDArray[np.float64] | None) -> None:
     if water is None:
         return
     step = np.gradient(water[:, :2], axis=0)
-    normal = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.linalg.norm(step, axis=1, keepdims=True)
+    normal = np.stack([-step[:, 1], step[:, 0]], axis=1) / np.linalg.norm(
+        step, axis=1, keepdims=True
+    )
 
     def band(extra: float) -> NDArray[np.float64]:
         reach = normal * (water[:, 2:] + extra)
@@ -57,13 +65,15 @@ def _paint_water(builder: Builder, water: NDArray[np.float64] | None) -> None:
     rng = builder.rng
     builder.patch(band(5.0), pick(rng, PAVED_COLOURS), 6, 0.03)
     builder.patch(band(2.0), (0.35, 0.4, 0.22), 6, 0.08)
-    builder.patch(band(0.0), blocks.WATER, 6, 0.01)
+    builder.patch(band(0.0), WATER, 6, 0.01)
     for x, y, width in water[:: int(rng.integers(3, 7))]:
         side = rng.choice([-1, 1])
         i = int(np.argmin(np.hypot(water[:, 0] - x, water[:, 1] - y)))
         px, py = np.array([x, y]) + normal[i] * side * (width + 6.5)
         if rng.random() < 0.6:
-            builder.tree(float(px), float(py), rng.uniform(6, 12), Species.BROAD, pick(rng, LEAF_COLOURS))
+            builder.tree(
+                float(px), float(py), rng.uniform(6, 12), Species.BROAD, pick(rng, LEAF_COLOURS)
+            )
 
 
 def _fill(builder: Builder, plan: Plan, side_m: float) -> None:
@@ -75,35 +85,39 @@ def _fill(builder: Builder, plan: Plan, side_m: float) -> None:
     for cell in plan.cells:
         width, height = cell.u1 - cell.u0, cell.v1 - cell.v0
         if min(width, height) < 12:
-            blocks.ground_of(builder, cell, (0.36, 0.44, 0.22), 0.08)
+            ground_of(builder, cell, (0.36, 0.44, 0.22), 0.08)
             continue
         u, v = (cell.u0 + cell.u1) / 2, (cell.v0 + cell.v1) / 2
         x, y = (float(a) for a in plan.bend(u, v))
         far = np.hypot(x - heart[0], y - heart[1]) / (side_m / 2)
-        field = np.sin(x / 170 + phase[0]) + np.sin(y / 190 + phase[1]) + 0.7 * np.sin((x + y) / 130 + phase[2])
+        field = (
+            np.sin(x / 170 + phase[0])
+            + np.sin(y / 190 + phase[1])
+            + 0.7 * np.sin((x + y) / 130 + phase[2])
+        )
         by_water = waterfront is not None and bool(
             (np.hypot(waterfront[:, 0] - x, waterfront[:, 1] - y) - waterfront[:, 2]).min() < 45
         )
         chance = rng.random()
-        if not any(cell.open_sides):
-            blocks.park(builder, cell)
-        elif chance < (0.2 if by_water else 0.07):
-            blocks.park(builder, cell)
+        if not any(cell.open_sides) or chance < (0.2 if by_water else 0.07):
+            park(builder, cell)
         elif chance > 0.965:
-            blocks.parking(builder, cell)
+            parking(builder, cell)
         elif far < 0.38 + 0.08 * field:
-            blocks.centre(builder, cell)
+            centre(builder, cell)
         elif field > 1.15:
-            blocks.industry(builder, cell)
+            industry(builder, cell)
         elif field < -1.25 or (by_water and rng.random() < 0.5):
-            blocks.slabs(builder, cell)
+            slabs(builder, cell)
         elif far < 0.72 + 0.2 * np.sin(phase[3] + x / 150) and rng.random() < 0.85:
-            blocks.terraces(builder, cell)
+            terraces(builder, cell)
         else:
-            blocks.suburb(builder, cell)
+            suburb(builder, cell)
 
 
-def _ribbon(builder: Builder, s: Segment, a: float, b: float, left: float, right: float) -> NDArray[np.float64]:
+def _ribbon(
+    builder: Builder, s: Segment, a: float, b: float, left: float, right: float
+) -> NDArray[np.float64]:
     """The ground polygon of a strip of a street from ``a`` to ``b`` metres along, bent with it."""
     t = np.linspace(a, b, max(2, int(abs(b - a) / 7) + 2))
     lx, ly = builder.bend(*s.at(t, left))
@@ -120,14 +134,23 @@ def _street(builder: Builder, s: Segment) -> None:
     tone = float(rng.uniform(0.24, 0.4))
     asphalt = (tone, tone, tone * 1.03)
     slab = pick(rng, [(0.62, 0.61, 0.58), (0.54, 0.53, 0.52), (0.66, 0.6, 0.53)])
-    builder.patch(_ribbon(builder, s, -over, length + over, half + walk, -half - walk), slab, 7, 0.03)
-    builder.patch(_ribbon(builder, s, -over, length + over, half + 0.3, -half - 0.3), (0.72, 0.71, 0.69), 8)
+    builder.patch(
+        _ribbon(builder, s, -over, length + over, half + walk, -half - walk), slab, 7, 0.03
+    )
+    builder.patch(
+        _ribbon(builder, s, -over, length + over, half + 0.3, -half - 0.3), (0.72, 0.71, 0.69), 8
+    )
     builder.patch(_ribbon(builder, s, -over, length + over, half, -half), asphalt, 9, 0.03)
     for _ in range(int(rng.integers(0, 5))):  # mended places
         a = rng.uniform(0, length - 4)
         c = rng.uniform(-half + 1, half - 1)
         t = tone * rng.uniform(0.7, 1.25)
-        builder.patch(_ribbon(builder, s, a, a + rng.uniform(2, 12), c + rng.uniform(0.4, 1.2), c - 0.6), (t, t, t), 10, 0.02)
+        builder.patch(
+            _ribbon(builder, s, a, a + rng.uniform(2, 12), c + rng.uniform(0.4, 1.2), c - 0.6),
+            (t, t, t),
+            10,
+            0.02,
+        )
     inner = max(half, 6.5)
     if length < 2 * inner + 12:
         return
@@ -144,6 +167,7 @@ def _street(builder: Builder, s: Segment) -> None:
 
 def _markings(builder: Builder, s: Segment, inner: float) -> None:
     rng, half, length = builder.rng, s.width / 2, s.length
+
     def mark(a: float, b: float, c: float, w: float = 0.24, colour: Colour = WHITE) -> None:
         builder.patch(_ribbon(builder, s, a, b, c + w / 2, c - w / 2), colour, 12)
 
@@ -157,10 +181,17 @@ def _markings(builder: Builder, s: Segment, inner: float) -> None:
         for c in (-half + 0.5, half - 0.5):
             mark(inner, length - inner, c, 0.22)
         if s.width > 15 and rng.random() < 0.4:  # a planted median
-            builder.patch(_ribbon(builder, s, inner + 6, length - inner - 6, 0.9, -0.9), (0.35, 0.45, 0.2), 13, 0.06)
+            builder.patch(
+                _ribbon(builder, s, inner + 6, length - inner - 6, 0.9, -0.9),
+                (0.35, 0.45, 0.2),
+                13,
+                0.06,
+            )
             for a in np.arange(inner + 9, length - inner - 8, rng.uniform(9, 15)):
                 x, y = builder.bend(*s.at(a, 0.0))
-                builder.tree(float(x), float(y), rng.uniform(4, 8), Species.BROAD, pick(rng, LEAF_COLOURS))
+                builder.tree(
+                    float(x), float(y), rng.uniform(4, 8), Species.BROAD, pick(rng, LEAF_COLOURS)
+                )
     elif s.rank == 1 and rng.random() < 0.75:
         for a in np.arange(inner, length - inner - 2, 7.0):
             mark(a, a + 2.6, 0.0)
@@ -168,7 +199,9 @@ def _markings(builder: Builder, s: Segment, inner: float) -> None:
         for end, way in ((inner - 1.5, 1), (length - inner + 1.5, -1)):
             if rng.random() < (0.75 if s.rank == 2 else 0.35):  # a zebra crossing
                 for c in np.arange(-half + 0.7, half - 0.5, 1.1):
-                    builder.patch(_ribbon(builder, s, end, end + 3 * way, c + 0.28, c - 0.28), WHITE, 12)
+                    builder.patch(
+                        _ribbon(builder, s, end, end + 3 * way, c + 0.28, c - 0.28), WHITE, 12
+                    )
             mark(end + 4 * way, end + 4.5 * way, -way * half / 2, half * 0.9)
 
 
@@ -188,7 +221,17 @@ def _furniture(builder: Builder, s: Segment, inner: float) -> None:
             for a in np.arange(inner + 3, length - inner, 27.0):
                 u, v = s.at(a, side * (half + 0.5))
                 frame = builder.frame(float(u), float(v))
-                builder.box(frame, 0, 0, 0.2, 0.2, 6.5, kind=Kind.POLE, wall=(0.32, 0.34, 0.34), top=(0.5, 0.5, 0.5))
+                builder.box(
+                    frame,
+                    0,
+                    0,
+                    0.2,
+                    0.2,
+                    6.5,
+                    kind=Kind.POLE,
+                    wall=(0.32, 0.34, 0.34),
+                    top=(0.5, 0.5, 0.5),
+                )
         parked = rng.uniform(0, 0.55) if s.rank == 1 else rng.uniform(0, 0.2)
         if s.width > 7.8:
             for a in np.arange(inner + 5, length - inner - 5, 6.3):
@@ -203,4 +246,6 @@ def _car_on(builder: Builder, s: Segment, along: float, across: float, passing: 
     x, y = builder.bend(*s.at(along, across))
     x1, y1 = builder.bend(*s.at(along + 1, across))
     turn = 0.0 if across < 0 else np.pi
-    builder.car(Frame(float(x), float(y), float(np.arctan2(y1 - y, x1 - x)) + turn), 0, 0, passing=passing)
+    builder.car(
+        Frame(float(x), float(y), float(np.arctan2(y1 - y, x1 - x)) + turn), 0, 0, passing=passing
+    )

@@ -9,17 +9,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.world.model import Boxes, Kind, Roof, Town, Trees, columns_of_boxes, columns_of_trees
 
-F32 = NDArray[np.float32]
+F32 = NDArray[np.floating[Any]]
 Ints = NDArray[np.intp]
 
 FAR_M = np.float32(1e6)
-_REACH = {Kind.HEDGE: 90.0, Kind.FENCE: 80.0, Kind.CAR: 100.0, Kind.CABIN: 100.0, Kind.POLE: 70.0, Kind.SHED: 160.0}
+_REACH = {
+    Kind.HEDGE: 90.0,
+    Kind.FENCE: 80.0,
+    Kind.CAR: 100.0,
+    Kind.CABIN: 100.0,
+    Kind.POLE: 70.0,
+    Kind.SHED: 160.0,
+}
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,9 @@ class Scene:
         """What can be seen from a point, by distance alone."""
         b, t = self.boxes, self.trees
         boxes = np.flatnonzero((b.x - x) ** 2 + (b.y - y) ** 2 < self._box_reach**2)
-        trees = np.flatnonzero((t.x - x) ** 2 + (t.y - y) ** 2 < np.where(t.height > 3, 170.0, 60.0) ** 2)
+        trees = np.flatnonzero(
+            (t.x - x) ** 2 + (t.y - y) ** 2 < np.where(t.height > 3, 170.0, 60.0) ** 2
+        )
         return b.take(boxes), t.take(trees)
 
 
@@ -78,7 +88,10 @@ def ragged(counts: Ints) -> tuple[Ints, Ints]:
 
 
 def columns_crossed(azimuths: F32, bearing: F32, half_width: F32) -> tuple[Ints, Ints]:
-    """Pairs (thing, column) whose bearing (radians) lies within ``half_width`` of the thing's, for evenly spaced columns."""
+    """Pairs (thing, column) whose bearing lies within ``half_width`` (radians) of the thing's.
+
+    ``azimuths``: evenly spaced columns.
+    """
     n = len(azimuths)
     step = float(azimuths[1] - azimuths[0])
     full = abs(n * step - 2 * np.pi) < 1.5 * step
@@ -89,7 +102,10 @@ def columns_crossed(azimuths: F32, bearing: F32, half_width: F32) -> tuple[Ints,
         turn = np.intp(round(2 * np.pi / step))
         shift = np.floor_divide(last, turn) * turn
         first, last = first - shift, last - shift
-        spans = [(np.maximum(first + k * turn, 0), np.minimum(last + k * turn, n - 1)) for k in (-1, 0, 1)]
+        spans = [
+            (np.maximum(first + k * turn, 0), np.minimum(last + k * turn, n - 1))
+            for k in (-1, 0, 1)
+        ]
         things, columns = [], []
         for a, b in spans:
             owner, place = ragged(np.maximum(b - a + 1, 0))
@@ -100,7 +116,15 @@ def columns_crossed(azimuths: F32, bearing: F32, half_width: F32) -> tuple[Ints,
     return owner, (first[owner] + place) % n
 
 
-def cast(scene: Scene, x: float, y: float, eye: float, azimuths: F32, elevations: F32, extra: Boxes | None = None) -> Hits:
+def cast(
+    scene: Scene,
+    x: float,
+    y: float,
+    eye: float,
+    azimuths: F32,
+    elevations: F32,
+    extra: Boxes | None = None,
+) -> Hits:
     """Cast all rays from (x, y) at ``eye`` metres.
 
     ``azimuths`` [C]: radians clockwise from north, evenly spaced, rising; ``elevations`` [R]: radians, falling
@@ -108,7 +132,12 @@ def cast(scene: Scene, x: float, y: float, eye: float, azimuths: F32, elevations
     """
     boxes, trees = scene.near(x, y)
     if extra is not None and len(extra):
-        boxes = Boxes(*(np.concatenate([getattr(boxes, n), getattr(extra, n)]) for n in Boxes.__dataclass_fields__))
+        boxes = Boxes(
+            *(
+                np.concatenate([getattr(boxes, n), getattr(extra, n)])
+                for n in Boxes.__dataclass_fields__
+            )
+        )
     rows, cols = len(elevations), len(azimuths)
     slope = np.tan(elevations).astype(np.float32)
     ground = np.where(slope < -1e-4, -eye / np.minimum(slope, -1e-4), FAR_M).astype(np.float32)
@@ -120,7 +149,9 @@ def cast(scene: Scene, x: float, y: float, eye: float, azimuths: F32, elevations
     normal = np.zeros((3, rows * cols), np.float32)
 
     thing, column, t_in, t_out, local = _crossings(boxes, x, y, azimuths)
-    thing, column, t_in, t_out, local, top, bottom = _visible(boxes, eye, thing, column, t_in, t_out, local)
+    thing, column, t_in, t_out, local, top, bottom = _visible(
+        boxes, eye, thing, column, t_in, t_out, local
+    )
     upward = slope[::-1]
     row_low = rows - np.searchsorted(upward, top, side="right")
     row_high = rows - np.searchsorted(upward, bottom, side="left")
@@ -143,18 +174,27 @@ def cast(scene: Scene, x: float, y: float, eye: float, azimuths: F32, elevations
 
 
 def _crossings(boxes: Boxes, x: float, y: float, azimuths: F32) -> tuple[Ints, Ints, F32, F32, F32]:
-    """All (box, column) pairs whose rays cross the box's footprint: entry, exit, and the ray in the box's frame [4, P]."""
+    """All (box, column) pairs whose rays cross the box's footprint.
+
+    Returns thing, column, entry, exit, and the ray in the box's own frame [4, P].
+    """
     dx, dy = boxes.x - x, boxes.y - y
     far = np.hypot(dx, dy)
     radius = np.hypot(boxes.half_x, boxes.half_y)
     spread = np.where(far > radius, np.arcsin(np.clip(radius / np.maximum(far, 1e-3), 0, 1)), np.pi)
     thing, column = columns_crossed(azimuths, np.arctan2(dx, dy), spread.astype(np.float32))
-    ray_x, ray_y = np.sin(azimuths).astype(np.float32)[column], np.cos(azimuths).astype(np.float32)[column]
+    ray_x, ray_y = (
+        np.sin(azimuths).astype(np.float32)[column],
+        np.cos(azimuths).astype(np.float32)[column],
+    )
     c, s = np.cos(boxes.angle), np.sin(boxes.angle)
     ox, oy = (-dx * c - dy * s)[thing], (dx * s - dy * c)[thing]
     rx, ry = ray_x * c[thing] + ray_y * s[thing], -ray_x * s[thing] + ray_y * c[thing]
     with np.errstate(divide="ignore", invalid="ignore"):
-        ix, iy = 1 / np.where(np.abs(rx) < 1e-7, 1e-7, rx), 1 / np.where(np.abs(ry) < 1e-7, 1e-7, ry)
+        ix, iy = (
+            1 / np.where(np.abs(rx) < 1e-7, 1e-7, rx),
+            1 / np.where(np.abs(ry) < 1e-7, 1e-7, ry),
+        )
     hx, hy = boxes.half_x[thing], boxes.half_y[thing]
     tx, ty = -ox * ix, -oy * iy
     wx, wy = hx * np.abs(ix), hy * np.abs(iy)
@@ -167,9 +207,15 @@ def _crossings(boxes: Boxes, x: float, y: float, azimuths: F32) -> tuple[Ints, I
 def _visible(
     boxes: Boxes, eye: float, thing: Ints, column: Ints, t_in: F32, t_out: F32, local: F32
 ) -> tuple[Ints, Ints, F32, F32, F32, F32, F32]:
-    """Drop what nearer walls hide; sort what is left from far to near; give each pair's span of slopes (top, bottom)."""
+    """Drop what nearer walls hide; sort the rest from far to near; add each pair's top and bottom slope."""
     order = np.lexsort((t_in, column))
-    thing, column, t_in, t_out, local = thing[order], column[order], t_in[order], t_out[order], local[:, order]
+    thing, column, t_in, t_out, local = (
+        thing[order],
+        column[order],
+        t_in[order],
+        t_out[order],
+        local[:, order],
+    )
     rise = boxes.ridge[thing] - eye
     top = np.where(rise > 0, rise / t_in, rise / t_out)
     drop = boxes.base[thing] - eye
@@ -181,7 +227,15 @@ def _visible(
     bottom = np.maximum(bottom, running)
     keep = np.flatnonzero(top > bottom)
     keep = keep[np.argsort(-t_in[keep], kind="stable")]
-    return thing[keep], column[keep], t_in[keep], t_out[keep], local[:, keep], top[keep], bottom[keep]
+    return (
+        thing[keep],
+        column[keep],
+        t_in[keep],
+        t_out[keep],
+        local[:, keep],
+        top[keep],
+        bottom[keep],
+    )
 
 
 @dataclass(frozen=True)
@@ -194,7 +248,9 @@ class _Met:
     normal: tuple[F32, F32, F32]
 
 
-def _meet(boxes: Boxes, eye: float, slope: F32, thing: Ints, pair: Ints, t_in: F32, t_out: F32, local: F32) -> _Met:
+def _meet(
+    boxes: Boxes, eye: float, slope: F32, thing: Ints, pair: Ints, t_in: F32, t_out: F32, local: F32
+) -> _Met:
     """Intersect rays (one a pixel) with the walls and roof planes of their boxes.
 
     A roof is the lower envelope of up to four planes over the footprint, so the box is convex: the ray enters at
@@ -216,12 +272,17 @@ def _meet(boxes: Boxes, eye: float, slope: F32, thing: Ints, pair: Ints, t_in: F
     sloped = (roof == Roof.GABLE) | (roof == Roof.HIP)
     planes = (
         # height of plane over the footprint = level + gx * x + gy * y
-        (1, np.where(sloped, 0, np.where(shed, 0, 0)), np.where(sloped, pitch_y, np.where(shed, -pitch_y / 2, 0)),
-         np.where(sloped, eave + rise, np.where(shed, eave + rise / 2, eave)), None),
+        (
+            1,
+            np.where(sloped, 0, np.where(shed, 0, 0)),
+            np.where(sloped, pitch_y, np.where(shed, -pitch_y / 2, 0)),
+            np.where(sloped, eave + rise, np.where(shed, eave + rise / 2, eave)),
+            None,
+        ),
         (2, np.zeros_like(rise), -pitch_y, eave + rise, sloped),
         (3, rise / inset, np.zeros_like(rise), eave + rise / inset * hx, roof == Roof.HIP),
         (4, -rise / inset, np.zeros_like(rise), eave + rise / inset * hx, roof == Roof.HIP),
-    )  # fmt: skip
+    )
     for number, gx, gy, level, where in planes:
         # inside below the plane: level + g . (o + r t) - (eye + slope t) >= 0
         a = level + gx * ox + gy * oy - eye
@@ -244,7 +305,9 @@ def _meet(boxes: Boxes, eye: float, slope: F32, thing: Ints, pair: Ints, t_in: F
     wall_x = np.where(at_end, -np.sign(rx), 0)
     wall_y = np.where(at_end, 0, -np.sign(ry))
     gx = np.select([kind == 3, kind == 4], [-rise / inset, rise / inset], 0)
-    gy = np.select([(kind == 1) & sloped, kind == 2, (kind == 1) & shed], [-pitch_y, pitch_y, pitch_y / 2], 0)
+    gy = np.select(
+        [(kind == 1) & sloped, kind == 2, (kind == 1) & shed], [-pitch_y, pitch_y, pitch_y / 2], 0
+    )
     length = np.sqrt(1 + gx * gx + gy * gy)
     lx, ly = np.where(kind > 0, gx / length, wall_x), np.where(kind > 0, gy / length, wall_y)
     nz = np.where(kind > 0, 1 / length, 0).astype(np.float32)
