@@ -223,9 +223,24 @@ def _check_graph(
             path,
             again,
         )
-    wanted = [card.outputs.descriptor, *([FEATURES] if card.outputs.features else [])]
-    missing = [name for name in wanted if name not in session.outputs]
-    if missing:
+    wanted = {card.outputs.descriptor: {-1: card.descriptor_dim}}
+    if card.outputs.features:
+        wanted[FEATURES] = {}
+    for name, sizes in wanted.items():
+        got = session.outputs.get(name)
+        if got is None:
+            raise EncoderError(
+                f"{branch.graph} has no output {name!r}, which the card promises", path, again
+            )
+        for axis, size in sizes.items():
+            if isinstance(got[axis], int) and got[axis] != size:
+                raise EncoderError(
+                    f"{branch.graph} gives {name} {got} where the card says {size}", path, again
+                )
+    columns = session.outputs[FEATURES][-1] if card.outputs.features == "contributions" else None
+    if isinstance(columns, int) and columns % card.azimuth_blocks:
         raise EncoderError(
-            f"{branch.graph} has no output {missing[0]!r}, which the card promises", path, again
+            f"{branch.graph} gives features of {columns} columns, no multiple of the card's blocks",
+            path,
+            again,
         )

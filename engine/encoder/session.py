@@ -43,6 +43,8 @@ def available_providers() -> tuple[str, ...]:
 
 def make_runner(graph: bytes, provider: str, threads: int) -> Runner:
     """An onnxruntime session of ``graph`` on one provider; ``threads`` 0 leaves the number to onnxruntime."""
+    if provider not in onnxruntime.get_available_providers():
+        raise RuntimeError(f"this onnxruntime has no {provider}")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = (
         4  # failures come back as exceptions and become notices; no chatter on stderr
@@ -79,6 +81,7 @@ class GraphSession:
         self._left = list(providers if providers is not None else available_providers())
         self._lock = threading.Lock()
         self._runner, self.provider = self._start()
+        self._input = self.inputs[0][0] if self.inputs else ""
 
     @property
     def device(self) -> str:
@@ -91,9 +94,9 @@ class GraphSession:
         return [(item.name, list(item.shape)) for item in self._runner.get_inputs()]
 
     @property
-    def outputs(self) -> list[str]:
-        """Names of the outputs."""
-        return [item.name for item in self._runner.get_outputs()]
+    def outputs(self) -> dict[str, list[Any]]:
+        """Shapes of the outputs by name, as above."""
+        return {item.name: list(item.shape) for item in self._runner.get_outputs()}
 
     def run(
         self, batch: NDArray[np.float32], outputs: Sequence[str]
@@ -103,7 +106,7 @@ class GraphSession:
         Raises:
             EncoderError: when the last provider fails too.
         """
-        feed = {self._runner.get_inputs()[0].name: batch}
+        feed = {self._input: batch}
         while True:
             runner = self._runner
             start = time.perf_counter()

@@ -1,0 +1,109 @@
+"""Cards: what is written comes back, and what is wrong is refused by name."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from engine.encoder import card_from_dict, read_card
+from engine.errors import EncoderError
+from tests.linear_encoder import linear_card
+
+HASH = "a" * 64
+
+
+def whole_card():
+    card = linear_card(recipe={"name": "none"}, measured=({"R@1<25m": 1.0},))
+    query, reference = card.branches.query, card.branches.reference
+    branches = replace(
+        card.branches, query=replace(query, sha256=HASH), reference=replace(reference, sha256=HASH)
+    )
+    return replace(card, branches=branches)
+
+
+def test_round_trip():
+    card = whole_card()
+    again = read_card(json.dumps(card.to_dict()))
+    assert again == card
+    assert again.hash == card.hash
+
+
+def test_hash_is_of_what_decides_a_descriptor():
+    card = whole_card()
+    assert replace(card, measured=(), calibration={"temperature": 1}).hash == card.hash
+    assert replace(card, query_subshifts=1).hash != card.hash
+    query = replace(card.branches.query, mean=(0.4, 0.5, 0.5))
+    assert replace(card, branches=replace(card.branches, query=query)).hash != card.hash
+    graph = replace(card.branches.reference, sha256="b" * 64)
+    assert replace(card, branches=replace(card.branches, reference=graph)).hash != card.hash
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"format": "other"}, "nadir-encoder"),
+        ({"version": 2}, "version 2"),
+        ({"colour": "red"}, "colour"),
+        ({"descriptor_dim": None}, "descriptor_dim"),
+        ({"descriptor_dim": True}, "descriptor_dim"),
+        ({"descriptor_dim": 385}, "azimuth_blocks"),
+        ({"query_subshifts": 3}, "query_subshifts"),
+        ({"stride_m": "8"}, "stride_m"),
+        ({"stride_m": float("nan")}, "stride_m"),
+        ({"tile_extents_m": []}, "tile_extents_m"),
+        ({"tile_up": "south"}, "tile_up"),
+        ({"name": "  "}, "name"),
+        ({"measured": {}}, "measured"),
+        ({"calibration": 3}, "calibration"),
+        ({"branches": {}}, "branches.query"),
+        ({"branches": 1}, "branches"),
+        ({"outputs": {"descriptor": "descriptor", "features": "saliency"}}, "outputs.features"),
+        ({"outputs": {"descriptor": "d", "features": None, "more": 1}}, "outputs.more"),
+    ],
+)
+def test_wrong_cards_name_the_key(change, named):
+    raw = whole_card().to_dict()
+    raw |= change
+    with pytest.raises(EncoderError) as caught:
+        card_from_dict(raw)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("side", "change", "named"),
+    [
+        ("query", {"graph": "../both.onnx"}, "branches.query.graph"),
+        ("query", {"graph": "/etc/passwd"}, "branches.query.graph"),
+        ("reference", {"graph": ".hidden"}, "branches.reference.graph"),
+        ("query", {"sha256": "12"}, "branches.query.sha256"),
+        ("query", {"std": [0, 0.2, 0.2]}, "branches.query.std"),
+        ("query", {"mean": [0.1, 0.2]}, "branches.query.mean"),
+        ("query", {"input_size": [32, 128.5]}, "branches.query.input_size"),
+        ("query", {"projection": "polar"}, "polar"),
+        ("reference", {"projection": "equirectangular"}, "equirectangular"),
+        ("query", {"top_deg": -50.0}, "top_deg"),
+        ("reference", {"tile_pixels": None}, "tile_pixels"),
+        ("reference", {"radii": [0.5]}, "radii"),
+        ("reference", {"zoom": 20}, "branches.reference.zoom"),
+        ("query", {"fov_trained_deg": [60]}, "fov_trained_deg"),
+    ],
+)
+def test_wrong_branches_name_the_key(side, change, named):
+    raw = whole_card().to_dict()
+    raw["branches"][side] |= change
+    with pytest.raises(EncoderError) as caught:
+        card_from_dict(raw)
+    assert named in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", "[" * 100_000, '"card"', "\x00"])
+def test_what_is_no_card(text):
+    with pytest.raises(EncoderError):
+        read_card(text)
+
+
+def test_a_card_is_small():
+    with pytest.raises(EncoderError, match="1 MB"):
+        read_card(" " * (2 << 20))
