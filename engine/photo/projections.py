@@ -234,7 +234,7 @@ def _camera_plan(
 ) -> _Plan:
     density_x, density_y = pixels_per_degree(view, source_width, source_height)
     wanted, _ = pixels_per_degree(camera, width, height)
-    samples = 2 if max(density_x, density_y) > wanted else 1
+    samples = 2 if max(density_x, density_y) > 1.25 * wanted else 1
     x, y = _grid(width, height, samples)
     right, forward, up = directions_of(camera, x, y, width, height)
     sin, cos = np.sin(np.radians(turn_deg)), np.cos(np.radians(turn_deg))

@@ -44,8 +44,8 @@ def bilinear_taps(
     Args:
         x, y: positions in pixels, any shape, centres at half-integers.
         width, height: size of the source.
-        wrap: whether the left and the right edge are neighbours (a full turn); else positions are clamped to the
-            border pixels. Rows are always clamped.
+        wrap: whether the left and the right edge are neighbours (a full turn; positions then lie in 0..width); else
+            positions are clamped to the border pixels. Rows are always clamped.
 
     Returns:
         flat indices int64 [4, *shape] and weights float64 [4, *shape] that add up to 1.
@@ -54,40 +54,40 @@ def bilinear_taps(
     v = np.clip(y - 0.5, 0.0, height - 1.0)
     if not wrap:
         u = np.clip(u, 0.0, width - 1.0)
-    left = np.floor(u)
-    top = np.floor(v)
-    right_share = u - left
-    low_share = v - top
-    x0 = left.astype(np.int64)
-    y0 = top.astype(np.int64)
-    x1 = x0 + 1
+    left, top = np.floor(u), np.floor(v)
+    right_share, low_share = u - left, v - top
+    x0, y0 = left.astype(np.int64), top.astype(np.int64)
+    x1, y1 = x0 + 1, np.minimum(y0 + 1, height - 1)
     if wrap:
-        x0 = x0 % width
-        x1 = x1 % width
+        x0[x0 < 0] += width
+        x1[x1 >= width] -= width
     else:
-        x1 = np.minimum(x1, width - 1)
-    y1 = np.minimum(y0 + 1, height - 1) * width
-    y0 = y0 * width
-    indices = np.stack([y0 + x0, y0 + x1, y1 + x0, y1 + x1])
-    low_right = low_share * right_share
-    weights = np.stack(
-        [
-            1 - right_share - low_share + low_right,
-            right_share - low_right,
-            low_share - low_right,
-            low_right,
-        ]
-    )
+        np.minimum(x1, width - 1, out=x1)
+    y0 *= width
+    y1 *= width
+    indices = np.empty((4, *u.shape), np.int64)
+    weights = np.empty((4, *u.shape))
+    for tap, (row, column) in enumerate(((y0, x0), (y0, x1), (y1, x0), (y1, x1))):
+        np.add(row, column, out=indices[tap])
+    np.multiply(low_share, right_share, out=weights[3])
+    np.subtract(low_share, weights[3], out=weights[2])
+    np.subtract(right_share, weights[3], out=weights[1])
+    np.subtract(1.0 - low_share, weights[1], out=weights[0])
     return indices, weights
 
 
 def make_table(indices: NDArray[np.int64], weights: FloatArray) -> Table:
     """Bring float weights [taps, n] to fixed point; every column then adds up to one whole exactly."""
-    fixed = np.rint(weights * _WHOLE).astype(np.int64)
-    # What rounding took or added goes to the heaviest tap, where it is least seen.
-    heaviest = np.argmax(fixed, axis=0)
-    fixed[heaviest, np.arange(fixed.shape[1])] += _WHOLE - fixed.sum(axis=0)
-    return Table(np.ascontiguousarray(indices), fixed.astype(np.uint64))
+    fixed = np.empty(weights.shape, np.uint64)
+    reached = np.zeros(weights.shape[1])
+    before = reached
+    # Rounding the running sum, not each weight, keeps the total exact and no weight below 0.
+    for tap, weight in enumerate(weights):
+        reached = reached + weight * _WHOLE
+        after = np.rint(reached)
+        fixed[tap] = after - before
+        before = after
+    return Table(np.ascontiguousarray(indices), fixed)
 
 
 def sample(
