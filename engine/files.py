@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,7 +19,8 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     On an error the temporary file is removed and whatever stood at ``path`` is untouched.
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    # Not made from the target's name, which may be as long as a name can be already.
+    temporary = path.with_name(f".nadir-{os.getpid()}-{threading.get_ident()}.part")
     encoding = None if "b" in mode else "utf-8"
     try:
         with open(temporary, mode, encoding=encoding) as file:

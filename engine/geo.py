@@ -29,25 +29,33 @@ class Bounds:
     east: float
 
     @property
+    def width_deg(self) -> float:
+        """Degrees of longitude from west to east, 360 for the whole turn."""
+        width = self.east - self.west
+        return 360.0 if width >= 360.0 else width % 360.0
+
+    @property
     def centre(self) -> tuple[float, float]:
         """Latitude and longitude of the middle."""
-        width = (self.east - self.west) % 360.0
-        return (self.south + self.north) / 2, float(wrap_longitude(self.west + width / 2))
+        middle = wrap_longitude(self.west + self.width_deg / 2)
+        return (self.south + self.north) / 2, float(middle)
 
     def contains(self, lat: float, lon: float) -> bool:
         """Whether a position lies inside or on the edge."""
-        inside = (lon - self.west) % 360.0 <= (self.east - self.west) % 360.0
+        inside = (lon - self.west) % 360.0 <= self.width_deg
         return self.south <= lat <= self.north and inside
 
 
 def wrap_longitude(lon: Any) -> Any:
     """Bring longitudes into [-180, 180)."""
-    return (np.asarray(lon) + 180.0) % 360.0 - 180.0
+    return wrap_heading(np.asarray(lon) + 180.0) - 180.0
 
 
 def wrap_heading(degrees: Any) -> Any:
     """Bring headings into [0, 360)."""
-    return np.asarray(degrees) % 360.0
+    turned = np.asarray(degrees) % 360.0
+    # The remainder of a tiny negative number rounds to 360 itself.
+    return np.where(turned >= 360.0, 0.0, turned)[()]
 
 
 def heading_difference(a: Any, b: Any) -> Any:
@@ -104,7 +112,7 @@ def bearing_deg(lat1: Any, lon1: Any, lat2: Any, lon2: Any) -> Any:
     dlon = np.radians(np.asarray(lon2) - np.asarray(lon1))
     y = np.sin(dlon) * np.cos(b)
     x = np.cos(a) * np.sin(b) - np.sin(a) * np.cos(b) * np.cos(dlon)
-    return np.degrees(np.arctan2(y, x)) % 360.0
+    return wrap_heading(np.degrees(np.arctan2(y, x)))
 
 
 def tile_bounds(lat: float, lon: float, extent_m: float) -> Bounds:
