@@ -1,0 +1,300 @@
+"""Writing GeoTIFFs: 8-bit colour, tiled, compressed, with overviews, georeferenced, saying whose they are."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import rasterio
+from affine import Affine
+from numpy.typing import NDArray
+from rasterio.crs import CRS
+from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
+from rasterio.windows import Window
+
+from engine.errors import ImageryError
+from engine.progress import Report, silent
+
+ATTRIBUTION_TAG, LICENCE_TAG = "NADIR_ATTRIBUTION", "NADIR_LICENCE"
+_BLOCK = 256
+_STRIPE = 4 * _BLOCK  # rows that are held at a time
+_SMALLEST_OVERVIEW = 512
+
+Compression = Literal["jpeg", "webp", "deflate"]
+ReadStripe = Callable[
+    [int, int], tuple[NDArray[np.uint8], "NDArray[np.uint8] | None"]
+]  # from row, to row -> pixels [3, rows, columns], validity
+
+
+@dataclass(frozen=True)
+class Tags:
+    """Whose the pixels are and what may be done with them; empty where the file does not say."""
+
+    attribution: str
+    licence: str
+
+
+class Copyable(Protocol):
+    """A raster that pixels can be copied from."""
+
+    raster_crs: CRS
+    transform: Affine
+    gaps: bool
+
+    def read(
+        self, left: int, top: int, right: int, bottom: int, columns: int, rows: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]: ...
+
+
+def local_crs(lat: float, lon: float) -> str:
+    """A transverse Mercator centred on a position, as WKT: its metres are metres on the ground there.
+
+    At 10 km from the centre they are still right to one part in 800,000, and north is up to
+    0.1° x sin(latitude). Any GIS reads it.
+    """
+    return (
+        f'PROJCS["Local transverse Mercator {lat:.6f} {lon:.6f}",GEOGCS["WGS 84",DATUM["WGS_1984",'
+        'SPHEROID["WGS 84",6378137,298.257223563,AUTHORITY["EPSG","7030"]],AUTHORITY["EPSG","6326"]],'
+        'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433],AUTHORITY["EPSG","4326"]],'
+        'PROJECTION["Transverse_Mercator"],'
+        f'PARAMETER["latitude_of_origin",{lat!r}],PARAMETER["central_meridian",{lon!r}],'
+        'PARAMETER["scale_factor",1],PARAMETER["false_easting",0],PARAMETER["false_northing",0],'
+        'UNIT["metre",1,AUTHORITY["EPSG","9001"]],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+    )
+
+
+def write_orthophoto(
+    path: Path | str,
+    pixels: NDArray[np.uint8],
+    lat: float,
+    lon: float,
+    resolution_m: float,
+    attribution: str = "",
+    licence: str = "",
+    *,
+    compress: Compression = "jpeg",
+    quality: int = 90,
+) -> Path:
+    """Write north-up pixels of a place as a GeoTIFF in a transverse Mercator of its own (:func:`local_crs`).
+
+    Args:
+        pixels: uint8 [H, W, 3], row 0 in the north.
+        lat, lon: where the middle of the image lies (W/2, H/2 pixels from its corners).
+        resolution_m: metres on the ground that one pixel spans.
+    """
+    rows, columns = pixels.shape[:2]
+    transform = Affine.translation(-columns / 2 * resolution_m, rows / 2 * resolution_m)
+    return write_geotiff(
+        path,
+        pixels,
+        crs=local_crs(float(lat), float(lon)),
+        transform=transform * Affine.scale(resolution_m, -resolution_m),
+        attribution=attribution,
+        licence=licence,
+        compress=compress,
+        quality=quality,
+    )
+
+
+def write_geotiff(
+    path: Path | str,
+    pixels: NDArray[np.uint8],
+    *,
+    crs: str,
+    transform: Affine | tuple[float, float, float, float, float, float],
+    attribution: str = "",
+    licence: str = "",
+    valid: NDArray[np.bool_] | None = None,
+    compress: Compression = "jpeg",
+    quality: int = 90,
+) -> Path:
+    """Write an image as a tiled, compressed GeoTIFF with overviews; a reader sees all of it or nothing.
+
+    Args:
+        pixels: uint8 [H, W, 3].
+        crs: ``EPSG:...`` or WKT.
+        transform: from column and row to the CRS; six numbers in rasterio's order or an ``Affine``.
+        valid: [H, W], False where the image has nothing; kept as the file's mask.
+        compress: ``jpeg`` and ``webp`` lose a little (see ``quality``), ``deflate`` nothing.
+        quality: 1..100.
+
+    Raises:
+        ImageryError: it cannot be written (no room, no permission).
+    """
+    path = Path(path)
+    if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        raise ValueError(f"pixels must be uint8 [H, W, 3], not {pixels.dtype} {pixels.shape}")
+
+    def read(top: int, bottom: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        mask = None if valid is None else valid[top:bottom].astype(np.uint8) * np.uint8(255)
+        return np.moveaxis(pixels[top:bottom], -1, 0), mask
+
+    with _whole_file(path) as part:
+        _write(
+            part,
+            read,
+            size=pixels.shape[:2],
+            crs=CRS.from_user_input(crs),
+            transform=transform if isinstance(transform, Affine) else Affine(*transform),
+            tags=Tags(attribution, licence),
+            gaps=valid is not None,
+            compress=compress,
+            quality=quality,
+            report=silent,
+        )
+    return path
+
+
+def copy_pixels(
+    source: Copyable,
+    path: Path,
+    window: tuple[int, int, int, int],
+    *,
+    attribution: str,
+    licence: str,
+    quality: int = 90,
+    report: Report = silent,
+) -> None:
+    """Write a window (left, top, right, bottom) of a raster as a GeoTIFF, stripe by stripe, no pixel moved."""
+    left, top, right, bottom = window
+    columns = right - left
+
+    def read(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        return source.read(left, top + first, right, top + last, columns, last - first)
+
+    with _whole_file(path) as part:
+        _write(
+            part,
+            read,
+            size=(bottom - top, columns),
+            crs=source.raster_crs,
+            transform=source.transform * Affine.translation(left, top),
+            tags=Tags(attribution, licence),
+            gaps=source.gaps,
+            compress="jpeg",
+            quality=quality,
+            report=report,
+        )
+
+
+def read_tags(dataset: Any) -> Tags:
+    """What an open file says about whose it is."""
+    tags = dataset.tags()
+    attribution = tags.get(ATTRIBUTION_TAG) or tags.get("TIFFTAG_COPYRIGHT") or ""
+    return Tags(_line(attribution), _line(tags.get(LICENCE_TAG, "")))
+
+
+def _line(text: str) -> str:
+    return " ".join("".join(c if c.isprintable() else " " for c in text[:2000]).split())
+
+
+def _write(
+    part: Path,
+    read: ReadStripe,
+    *,
+    size: tuple[int, int],
+    crs: CRS,
+    transform: Affine,
+    tags: Tags,
+    gaps: bool,
+    compress: Compression,
+    quality: int,
+    report: Report,
+) -> None:
+    rows, columns = size
+    options: dict[str, Any] = {"compress": compress.upper()}
+    if compress == "jpeg":
+        options |= {"photometric": "YCBCR", "jpeg_quality": quality}
+    elif compress == "webp":
+        options |= {"webp_level": quality}
+    else:
+        options |= {"predictor": 2}
+    environment = {
+        "GDAL_TIFF_INTERNAL_MASK": True,
+        "GDAL_PAM_ENABLED": False,
+        "JPEG_QUALITY_OVERVIEW": quality,
+        "WEBP_LEVEL_OVERVIEW": quality,
+        "GDAL_TIFF_OVR_BLOCKSIZE": _BLOCK,
+    }
+    with rasterio.Env(**environment):
+        with rasterio.open(
+            part,
+            "w",
+            driver="GTiff",
+            width=columns,
+            height=rows,
+            count=3,
+            dtype="uint8",
+            crs=crs,
+            transform=transform,
+            tiled=True,
+            blockxsize=_BLOCK,
+            blockysize=_BLOCK,
+            interleave="pixel",
+            bigtiff="IF_SAFER",
+            **options,
+        ) as target:
+            named = {ATTRIBUTION_TAG: tags.attribution, LICENCE_TAG: tags.licence}
+            target.update_tags(**{key: value for key, value in named.items() if value})
+            if tags.attribution:
+                target.update_tags(TIFFTAG_COPYRIGHT=tags.attribution)
+            for top in range(0, rows, _STRIPE):
+                report(top, rows, "writing the imagery")
+                bottom = min(top + _STRIPE, rows)
+                pixels, mask = read(top, bottom)
+                window = Window(0, top, columns, bottom - top)  # pyright: ignore[reportCallIssue]
+                target.write(pixels, window=window)
+                if gaps:
+                    if mask is None:
+                        mask = np.full((bottom - top, columns), 255, np.uint8)
+                    target.write_mask(mask, window=window)
+        levels = [2**k for k in range(1, 12) if max(size) / 2**k >= _SMALLEST_OVERVIEW / 2]
+        if levels and max(size) > _SMALLEST_OVERVIEW:
+            with rasterio.open(part, "r+") as target:
+                target.build_overviews(levels, Resampling.average)
+        _read_back(part)
+    report(rows, rows, "writing the imagery")
+
+
+def _read_back(path: Path) -> None:
+    """Read the last block of every level: GDAL does not always say so when the last bytes found no room."""
+    with rasterio.open(path, driver="GTiff") as dataset:
+        levels = [None, *range(len(dataset.overviews(1)))]
+    for level in levels:
+        settings = {} if level is None else {"overview_level": level}
+        with rasterio.open(path, driver="GTiff", **settings) as dataset:
+            columns, rows = dataset.width, dataset.height
+            window = Window(max(0, columns - 8), max(0, rows - 8), 8, 8)  # pyright: ignore[reportCallIssue]
+            dataset.read(window=window)
+            dataset.dataset_mask(window=window)
+
+
+@contextmanager
+def _whole_file(path: Path) -> Iterator[Path]:
+    """A temporary name beside ``path`` that takes its place, synced, when all is written."""
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        yield part
+        with open(part, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    except (RasterioError, OSError) as error:
+        part.unlink(missing_ok=True)
+        raise ImageryError(
+            f"the image cannot be written ({_first_line(error)})",
+            path,
+            "Check the free space and the permissions of the folder",
+        ) from error
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _first_line(error: BaseException) -> str:
+    return str(error).split("\n")[0].strip().rstrip(".")[:120] or type(error).__name__
