@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -35,6 +36,7 @@ PANORAMA_SIZE = (1536, 768)
 PHOTO_SIZES = ((1024, 768), (1024, 683), (1024, 576))
 QUERY_MARGIN_M = 40.0
 MAX_AREA_KM2 = 16.0
+_OURS = {"imagery.tif", "panoramas", "photos", "queries.csv", "world.json"}
 FIELDS = ("file", "lat", "lon", "heading_deg", "fov_deg", "split", "pitch_deg", "roll_deg")
 
 
@@ -174,12 +176,20 @@ def make_world(
             out,
             f"Choose 0.02 to {MAX_AREA_KM2:g} km²",
         )
-    if out.exists() and (
-        not out.is_dir() or (any(out.iterdir()) and not (out / "world.json").exists())
-    ):
-        raise WorldError(
-            "this place is taken by something else", out, "Choose a new or empty folder"
-        )
+    facts = {
+        "format": "nadir-world",
+        "version": 1,
+        "seed": seed,
+        "area_km2": area_km2,
+        "panoramas": panoramas,
+        "photos": photos,
+        "photo_fov_deg": list(fov_range),
+        "gps": gps,
+        "imagery_resolution_m": IMAGERY_RESOLUTION_M,
+        "attribution": ATTRIBUTION,
+        "licence": LICENCE,
+    }
+    _check_place(out, facts)
     for folder in (out, out / "panoramas", out / "photos"):
         folder.mkdir(parents=True, exist_ok=True)
     total = panoramas + photos + 4
@@ -228,23 +238,27 @@ def make_world(
                     f"{s.roll_deg:.3f}",
                 ]
             )
-    write_json(
-        out / "world.json",
-        {
-            "format": "nadir-world",
-            "version": 1,
-            "seed": seed,
-            "area_km2": area_km2,
-            "panoramas": panoramas,
-            "photos": photos,
-            "photo_fov_deg": list(fov_range),
-            "imagery_resolution_m": IMAGERY_RESOLUTION_M,
-            "attribution": ATTRIBUTION,
-            "licence": LICENCE,
-            "aerial_sun": {"azimuth_deg": sun.azimuth, "altitude_deg": sun.altitude},
-        },
-    )
+    sunlight = {"azimuth_deg": sun.azimuth, "altitude_deg": sun.altitude}
+    write_json(out / "world.json", facts | {"aerial_sun": sunlight})
     report(total, total, "Done")
+
+
+def _check_place(out: Path, facts: dict[str, object]) -> None:
+    """A new or empty folder, one that was left half made, or the same world again: anything else is refused."""
+    if not out.exists():
+        return
+    if not out.is_dir() or {p.name for p in out.iterdir()} - _OURS:
+        raise WorldError(
+            "this place is taken by something else", out, "Choose a new or empty folder"
+        )
+    try:
+        before = json.loads((out / "world.json").read_text("utf-8"))
+    except (OSError, ValueError):
+        return
+    if any(before.get(key) != value for key, value in facts.items()):
+        raise WorldError(
+            "another world is in this folder", out, "Choose a new folder or the same options"
+        )
 
 
 def _seen_span(shot: Shot, focal: float) -> tuple[float, float, float]:
