@@ -1,0 +1,6 @@
+"""Networks and their registry. Importing this package imports torch."""
+
+from engine.networks.registry import build_network, register_network
+from engine.networks.sector import DualEncoder, SectorEncoder
+
+__all__ = ["DualEncoder", "SectorEncoder", "build_network", "register_network"]

@@ -1,0 +1,38 @@
+"""Networks by name, so that a recipe can ask for one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from torch import nn
+
+from engine.errors import TrainingError
+
+Builder = Callable[[Mapping[str, Any]], nn.Module]
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register_network(name: str) -> Callable[[Builder], Builder]:
+    """Decorate a function that builds a network from the options a recipe gives."""
+
+    def keep(builder: Builder) -> Builder:
+        _BUILDERS[name] = builder
+        return builder
+
+    return keep
+
+
+def build_network(name: str, options: Mapping[str, Any]) -> nn.Module:
+    """Build the network ``name``.
+
+    Raises:
+        TrainingError: for a name or an option that nobody knows.
+    """
+    if name not in _BUILDERS:
+        known = ", ".join(sorted(_BUILDERS))
+        raise TrainingError(f'there is no network "{name}"', None, f"Known are: {known}")
+    try:
+        return _BUILDERS[name](options)
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f'the network "{name}" cannot be built: {error}') from error

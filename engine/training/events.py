@@ -1,0 +1,47 @@
+"""What a training says while it runs: one JSON object a line.
+
+Every line has ``event`` and ``version``. The events:
+
+* ``run``: recipe, device, pairs, towns, parameters, the step it starts at.
+* ``step``: step, loss, scale, lr, share (of the schedule, 0..1), pairs_per_second, waiting (share of the time the
+  model waited for batches), elapsed_s.
+* ``validation``: step, seconds, tiles, and under ``queries`` what was measured for each kind of query.
+* ``checkpoint``: step, file.
+* ``done``: step, elapsed_s, file.
+* ``error``: problem.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+VERSION = 1
+
+Emit = Callable[..., None]
+"""``emit(event, **values)``."""
+
+
+def to_stdout(event: str, **values: Any) -> None:
+    """Write one event as a line on standard output."""
+    print(line(event, **values), flush=True)
+
+
+def to_stdout_and_file(path: Path) -> Emit:
+    """Events on standard output and at the end of a log."""
+
+    def emit(event: str, **values: Any) -> None:
+        text = line(event, **values)
+        print(text, flush=True)
+        with open(path, "a", encoding="utf-8") as log:
+            log.write(text + "\n")
+
+    return emit
+
+
+def line(event: str, **values: Any) -> str:
+    """One event as JSON."""
+    return json.dumps({"event": event, "version": VERSION, **values}, ensure_ascii=False)
