@@ -109,4 +109,5 @@ def screen_in_memory(size: str = "1600x1000x24") -> Iterator[str | None]:
                 number = answer.readline().strip()  # at once, or at its end: an empty line
             yield f":{number}" if number else None
         finally:
+            server.terminate()
             stop(server)

@@ -46,7 +46,8 @@ class PipWords:
             self._step(f"[{self._fetched}] from the cache: {_library(kept['file'])}")
         elif text.startswith("Installing collected packages:"):
             count = text.count(",") + 1
-            self._step(f"unpacking {count} libraries, the large ones take a minute")
+            many = f" {count} libraries; the large ones take a while" if count > 1 else ""
+            self._step(f"unpacking{many}")
         elif text.startswith("Collecting "):
             self._step(f"looking up {text.split()[1].split('=')[0].split('<')[0].split('>')[0]}")
 
