@@ -1,0 +1,174 @@
+"""What answers, on what: the encoder and the index that are open, loading them, and why they are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from PySide6.QtCore import QObject, Signal
+
+from app.jobs import Jobs
+from app.notices import Notices
+from engine.errors import NadirError
+from engine.progress import Report
+
+if TYPE_CHECKING:
+    from engine.encoder import Encoder
+    from engine.index import Index
+
+T = TypeVar("T")
+LOAD = "load"
+
+
+class Load(Enum):
+    """How far a file has come."""
+
+    NONE = "none"
+    LOADING = "loading"
+    READY = "ready"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True)
+class Slot(Generic[T]):
+    """A place for one open thing."""
+
+    load: Load = Load.NONE
+    path: Path | None = None
+    value: T | None = None
+    error: NadirError | None = None
+
+
+class Bench(QObject):
+    """The open encoder and index. Signals come on the UI thread; opening happens in the engine's lane."""
+
+    changed = Signal()  # anything below
+    ready = Signal()  # encoder and index are both open and fit
+
+    def __init__(self, jobs: Jobs, notices: Notices, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._jobs = jobs
+        self._notices = notices
+        self.encoder: Slot[Encoder] = Slot()
+        self.index: Slot[Index] = Slot()
+        self.last_good: tuple[Path, Path] | None = None
+
+    @property
+    def pair(self) -> tuple[Encoder, Index] | None:
+        """The open encoder and index, where both are ready."""
+        if self.encoder.value is None or self.index.value is None:
+            return None
+        return self.encoder.value, self.index.value
+
+    @property
+    def loading(self) -> bool:
+        """Whether one of them is on its way."""
+        return Load.LOADING in (self.encoder.load, self.index.load)
+
+    def open(self, encoder: Path | None, index: Path | None) -> None:
+        """Open an encoder, an index, or both; what is not named stays as it is.
+
+        An index is always opened against the encoder; a new encoder therefore reopens the index.
+        """
+        kept = self.encoder.value
+        request = _Request(kept, self.encoder.path, encoder, index or self.index.path)
+        if encoder is not None:
+            self.encoder = Slot(Load.LOADING, encoder)
+        if request.index_path is not None:
+            self._close_index()
+            self.index = Slot(Load.LOADING, request.index_path)
+        self.changed.emit()
+        self._jobs.start(
+            self.tr("Opening {0}").format((index or encoder or Path("…")).stem),
+            lambda report: _open(request, report),
+            done=self._opened,
+            cancelled=lambda: self._cancelled(request),
+            key=LOAD,
+        )
+
+    def go_back(self) -> None:
+        """Open the last encoder and index that fitted each other."""
+        if self.last_good is not None:
+            self.open(*self.last_good)
+
+    def close(self) -> None:
+        """Let go of the index's files."""
+        self._close_index()
+        self.index = Slot()
+        self.encoder = Slot()
+
+    def _close_index(self) -> None:
+        index = self.index.value
+        if index is not None:
+            self.index = Slot()
+            self._jobs.start("", lambda report: index.close(), done=lambda _: None, quiet=True)
+
+    def _opened(self, outcome: _Outcome) -> None:
+        fresh = outcome.encoder.value is not self.encoder.value
+        self.encoder, self.index = outcome.encoder, outcome.index
+        for error in outcome.errors:
+            self._notices.post_error(error)
+        if fresh and self.encoder.value is not None:
+            for text in self.encoder.value.notices:
+                self._notices.post("warning", text)
+        if self.pair is not None and self.encoder.path and self.index.path:
+            self.last_good = (self.encoder.path, self.index.path)
+        self.changed.emit()
+        if self.pair is not None:
+            self.ready.emit()
+
+    def _cancelled(self, request: _Request) -> None:
+        if any(job.key == LOAD and not job.cancelling for job in self._jobs.active):
+            return  # replaced by another opening, which will have its own say
+        load = Load.READY if request.kept is not None else Load.NONE
+        self.encoder = Slot(load, request.kept_path, request.kept)
+        self.index = Slot()
+        self.changed.emit()
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What to open. ``kept`` is the encoder that stays, or that comes back when the new one cannot be opened."""
+
+    kept: Encoder | None
+    kept_path: Path | None
+    encoder_path: Path | None
+    index_path: Path | None
+
+
+@dataclass(frozen=True)
+class _Outcome:
+    encoder: Slot[Encoder]
+    index: Slot[Index]
+    errors: tuple[NadirError, ...]
+
+
+def _open(request: _Request, report: Report) -> _Outcome:
+    from engine.encoder import open_encoder
+    from engine.index import Index
+
+    errors: list[NadirError] = []
+    load = Load.READY if request.kept is not None else Load.NONE
+    encoder: Slot[Encoder] = Slot(load, request.kept_path, request.kept)
+    if request.encoder_path is not None:
+        report(0, 3, "")
+        try:
+            opened = open_encoder(request.encoder_path)
+            encoder = Slot(Load.READY, request.encoder_path, opened)
+        except NadirError as error:
+            errors.append(error)
+            if request.kept is None:
+                encoder = Slot(Load.FAILED, request.encoder_path, None, error)
+    index: Slot[Index] = Slot()
+    if request.index_path is not None:
+        report(2, 3, "")
+        try:
+            index = Slot(
+                Load.READY, request.index_path, Index.open(request.index_path, encoder.value)
+            )
+        except NadirError as error:
+            errors.append(error)
+            index = Slot(Load.FAILED, request.index_path, None, error)
+    return _Outcome(encoder, index, tuple(errors))

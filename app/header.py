@@ -1,0 +1,170 @@
+"""The header: what answers, on what, and that nothing leaves the machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QSizePolicy, QToolButton
+
+from app.bench import Bench, Load, Slot
+from app.icons import icon
+from app.theme import STEP
+from app.widgets import IconLabel, label, tool_button
+
+HEIGHT = 44
+
+
+class Chooser(QToolButton):
+    """A name with a menu under it."""
+
+    def __init__(self, caption: str, icon_name: str) -> None:
+        super().__init__()
+        self._caption = caption
+        self._name = ""
+        self.setProperty("kind", "header")
+        self.setIcon(icon(icon_name))
+        self.setIconSize(QSize(18, 18))
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
+        self.setMaximumWidth(320)
+        self.setMenu(QMenu(self))
+
+    def show_name(self, name: str) -> None:
+        """What is chosen now."""
+        self._name = name
+        shown = self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 200)
+        self.setText(f"{shown}  ▾")
+        self.setToolTip(f"{self._caption}: {name}")
+        self.setAccessibleName(f"{self._caption}: {name}")
+
+
+class Header(QFrame):
+    """Watches the bench."""
+
+    encoder_asked = Signal(object)  # a Path to open, or None for a dialog
+    index_asked = Signal(object)
+    about_asked = Signal(str)  # "encoder" or "index"
+
+    def __init__(self, bench: Bench, open_photos: QAction, paste: QAction, menu: QMenu) -> None:
+        super().__init__()
+        self._bench = bench
+        self._recent: tuple[tuple[str, ...], tuple[str, ...]] = ((), ())
+        self._demo: tuple[Path, Path] | None = None
+        self.setProperty("place", "chrome")
+        self.setProperty("line", "below")
+        self.setFixedHeight(HEIGHT)
+        self.area = Chooser(self.tr("Area"), "area")
+        self.encoder = Chooser(self.tr("Encoder"), "encoder")
+        self._chip = IconLabel("cpu", 18)
+        self.device = label(muted=True)
+        lock = IconLabel("lock", 16)
+        offline = label(self.tr("Offline"), muted=True)
+        words = self.tr("Nothing leaves this machine: Nadir uses no network.")
+        for part in (lock, offline):
+            part.setToolTip(words)
+            part.setAccessibleName(words)
+        menu_button = QToolButton()
+        menu_button.setIcon(icon("menu"))
+        menu_button.setIconSize(QSize(18, 18))
+        menu_button.setMenu(menu)
+        menu_button.setPopupMode(QToolButton.ToolButtonPopupMode.InstantPopup)
+        menu_button.setAccessibleName(self.tr("Menu"))
+        menu_button.setToolTip(self.tr("Menu (F10)"))
+        menu_button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.menu_button = menu_button
+        row = QHBoxLayout(self)
+        row.setContentsMargins(2 * STEP, 0, 2 * STEP, 0)
+        row.setSpacing(STEP)
+        row.addWidget(self.area)
+        row.addWidget(self.encoder)
+        row.addSpacing(2 * STEP)
+        row.addWidget(self._chip)
+        row.addWidget(self.device)
+        row.addSpacing(3 * STEP)
+        row.addWidget(lock)
+        row.addWidget(offline)
+        row.addStretch(1)
+        row.addWidget(tool_button(open_photos, text=True, kind="header"))
+        row.addWidget(tool_button(paste, text=True, kind="header"))
+        row.addWidget(menu_button)
+        bench.changed.connect(self.refresh)
+        self.refresh()
+
+    def set_choices(
+        self,
+        encoders: tuple[str, ...],
+        indexes: tuple[str, ...],
+        demo: tuple[Path, Path] | None,
+    ) -> None:
+        """What the menus offer beside what is open."""
+        self._recent = (encoders, indexes)
+        self._demo = demo
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Show what is open."""
+        bench = self._bench
+        index = bench.index.value
+        self.area.show_name(
+            index.manifest.name
+            if index is not None
+            else self._state(bench.index, self.tr("No area"))
+        )
+        encoder = bench.encoder.value
+        self.encoder.show_name(
+            encoder.name
+            if encoder is not None
+            else self._state(bench.encoder, self.tr("No encoder"))
+        )
+        gpu = encoder is not None and encoder.device != "CPU"
+        self._chip.set_icon("gpu" if gpu else "cpu", "muted")
+        self.device.setText(encoder.device if encoder is not None else "–")
+        tip = self.tr("Photos are encoded on the graphics card.")
+        if not gpu:
+            tip = self.tr("No graphics card is used; this processor does the work.")
+        self.device.setToolTip(tip)
+        self._fill(self.area, "index", bench.index, self._recent[1], 1)
+        self._fill(self.encoder, "encoder", bench.encoder, self._recent[0], 0)
+
+    def _state(self, slot: Slot, none: str) -> str:  # type: ignore[type-arg]
+        if slot.load == Load.LOADING:
+            return self.tr("Opening {0}…").format(slot.path.stem if slot.path else "")
+        return none
+
+    def _fill(
+        self,
+        chooser: Chooser,
+        what: str,
+        slot: Slot,
+        recent: tuple[str, ...],
+        demo: int,  # type: ignore[type-arg]
+    ) -> None:
+        menu = chooser.menu()
+        assert menu is not None
+        menu.clear()
+        asked = self.index_asked if what == "index" else self.encoder_asked
+        paths = [Path(entry) for entry in recent]
+        if self._demo is not None and self._demo[demo] not in paths:
+            paths.insert(0, self._demo[demo])
+        if slot.path is not None and slot.path not in paths:
+            paths.insert(0, slot.path)
+        group = QActionGroup(menu)
+        for path in paths:
+            entry = menu.addAction(path.name.removesuffix(f".{what}"))
+            entry.setToolTip(str(path))
+            entry.setCheckable(True)
+            entry.setChecked(path == slot.path)
+            group.addAction(entry)
+            entry.triggered.connect(lambda _=False, path=path: asked.emit(path))
+        if paths:
+            menu.addSeparator()
+        opens = self.tr("Open an area…") if what == "index" else self.tr("Open an encoder…")
+        menu.addAction(icon("open"), opens).triggered.connect(lambda _=False: asked.emit(None))
+        about = self.tr("About this area") if what == "index" else self.tr("About this encoder")
+        entry = menu.addAction(icon("info"), about)
+        entry.setEnabled(slot.value is not None)
+        entry.triggered.connect(lambda _=False: self.about_asked.emit(what))

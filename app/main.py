@@ -1,0 +1,122 @@
+"""Starting the application: the window first, everything heavy behind it."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import signal
+import sys
+from pathlib import Path
+from types import TracebackType
+
+from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, Qt, QTimer, QTranslator
+from PySide6.QtWidgets import QApplication
+
+from engine import __version__
+
+log = logging.getLogger(__name__)
+SIZE = (1360, 860)
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line of the window."""
+    parser = argparse.ArgumentParser(
+        prog="nadir", description="Find where a photo was taken, offline, from aerial imagery."
+    )
+    parser.add_argument("photos", nargs="*", type=Path, help="photos to locate")
+    parser.add_argument("--demo", action="store_true", help="open the demo, whatever was open last")
+    parser.add_argument("--encoder", type=Path, metavar="DIR", help="the encoder to open")
+    parser.add_argument("--index", type=Path, metavar="DIR", help="the area to open")
+    parser.add_argument("--version", action="version", version=f"nadir {__version__}")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run the window until it is closed; returns the exit code."""
+    options = parse(sys.argv[1:] if argv is None else argv)
+    logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
+    from app.map.scheme import register_scheme
+
+    register_scheme()
+    QCoreApplication.setAttribute(Qt.ApplicationAttribute.AA_ShareOpenGLContexts)
+    application = QApplication.instance() or QApplication([sys.argv[0]])
+    assert isinstance(application, QApplication)
+    application.setApplicationName("nadir")
+    application.setApplicationDisplayName("Nadir")
+    application.setDesktopFileName("nadir")
+    application.setApplicationVersion(__version__)
+    translate(application)
+    window = make_window(application)
+    window.resize(*_fitting(application))
+    window.show()
+    signal.signal(signal.SIGINT, lambda *_: window.close())
+    awake = QTimer()  # lets Python see the signal while Qt waits for events
+    awake.start(250)
+    awake.timeout.connect(lambda: None)
+    QTimer.singleShot(0, lambda: begin(window, options))
+    return application.exec()
+
+
+def make_window(application: QApplication, preferences: Path | None = None):
+    """The window with its session, not shown yet."""
+    from app.main_window import MainWindow
+    from app.session import Session
+    from app.settings.preferences import PreferenceStore, default_path
+    from app.theme import Theme
+
+    session = Session()
+    store = PreferenceStore(preferences or default_path(), session.jobs, session)
+    theme = Theme(application, store.now.theme)
+    session.overlay_shown, session.overlay_opacity = store.now.overlay, store.now.opacity
+    window = MainWindow(session, store, theme)
+    session.setParent(window)
+    _catch(window)
+    return window
+
+
+def begin(window, options: argparse.Namespace) -> None:
+    """What happens once the window stands: open encoder and area, then the photos."""
+    now = window.store.now
+    encoder = options.encoder or (Path(now.encoder) if now.encoder and not options.demo else None)
+    index = options.index or (Path(now.index) if now.index and not options.demo else None)
+    if window.demo is not None:
+        encoder, index = encoder or window.demo[0], index or window.demo[1]
+    if encoder is not None or index is not None:
+        window.session.bench.open(encoder, index)
+    window.workspace.welcome.load_samples()
+    if options.photos:
+        window.session.add_files([path.absolute() for path in options.photos])
+
+
+def translate(application: QApplication) -> None:
+    """Load the translations for the system's language, where there are any."""
+    from app.resources import resource
+
+    folders = (
+        ("qtbase", QLibraryInfo.path(QLibraryInfo.LibraryPath.TranslationsPath)),
+        ("nadir", str(resource("translations"))),
+    )
+    for name, folder in folders:
+        translator = QTranslator(application)
+        if translator.load(QLocale(), name, "_", folder):
+            application.installTranslator(translator)
+
+
+def _fitting(application: QApplication) -> tuple[int, int]:
+    screen = application.primaryScreen().availableGeometry()
+    return min(SIZE[0], screen.width()), min(SIZE[1], screen.height())
+
+
+def _catch(window) -> None:
+    """What fails in the window itself is logged and told, and does not end the program."""
+
+    def hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            window.close()
+            return
+        log.error("in the window", exc_info=(kind, error, trace))
+        words = QCoreApplication.translate("Main", "Nadir itself failed here ({0}: {1}).")
+        remedy = QCoreApplication.translate("Main", "Please report this with the log.")
+        window.session.notices.post("error", words.format(kind.__name__, error), remedy)
+
+    sys.excepthook = hook

@@ -1,0 +1,342 @@
+"""The main window: composition, actions, what arrives by drop and paste, and leaving in good order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtGui import (
+    QCloseEvent,
+    QDragEnterEvent,
+    QDragLeaveEvent,
+    QDropEvent,
+    QGuiApplication,
+    QKeyEvent,
+    QKeySequence,
+    QPainter,
+    QPaintEvent,
+    QPen,
+    QResizeEvent,
+)
+from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QMenu, QVBoxLayout, QWidget
+
+from app import intake
+from app.about import AboutDialog, about_encoder, about_index
+from app.actions import Actions
+from app.header import Header
+from app.icons import application_icon
+from app.rail import Rail
+from app.resources import DEMO_ENCODER, DEMO_INDEX, SAMPLES, resource
+from app.results.words import coordinates
+from app.session import Session
+from app.settings.panel import SettingsPanel
+from app.settings.preferences import PreferenceStore
+from app.status import NoticeCard, NoticeList, StatusLine
+from app.theme import STEP, Theme, scaled_font, tokens_of
+from app.workspace import LocateActions, Workspace
+
+MINIMUM = (880, 560)
+
+
+class MainWindow(QMainWindow):
+    """Everything the user sees; the state lives in the session."""
+
+    def __init__(self, session: Session, store: PreferenceStore, theme: Theme) -> None:
+        super().__init__()
+        self.session, self.store, self.theme = session, store, theme
+        self.setWindowTitle(self.tr("Nadir"))
+        self.setWindowIcon(application_icon())
+        self.setMinimumSize(*MINIMUM)
+        self.setAcceptDrops(True)
+        self.actions_ = Actions(self)
+        menu = QMenu(self)
+        self.actions_.fill(menu)
+        self.header = Header(session.bench, self.actions_.open_photos, self.actions_.paste, menu)
+        self.rail = Rail()
+        self.workspace = Workspace(
+            session,
+            LocateActions(
+                open_photos=self.actions_.open_photos,
+                copy=self.actions_.copy,
+                compare=self.actions_.compare,
+                export=self.actions_.export,
+            ),
+            resource(SAMPLES),
+            lambda: self.demo is not None,
+        )
+        self.status = StatusLine(session)
+        self._lay_out()
+        self.settings = SettingsPanel(session, store, theme, self)
+        self.notice = NoticeCard(self)
+        self.notice_list = NoticeList(session.notices, self)
+        self._drop = _DropHint(self)
+        self._wire()
+        self._refresh_actions()
+
+    def _lay_out(self) -> None:
+        whole = QWidget()
+        column = QVBoxLayout(whole)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addWidget(self.header)
+        middle = QHBoxLayout()
+        middle.setContentsMargins(0, 0, 0, 0)
+        middle.setSpacing(0)
+        middle.addWidget(self.rail)
+        middle.addWidget(self.workspace, 1)
+        column.addLayout(middle, 1)
+        column.addWidget(self.status)
+        self.setCentralWidget(whole)
+
+    def _wire(self) -> None:
+        session = self.session
+        self.header.index_asked.connect(self.open_index)
+        self.header.encoder_asked.connect(self.open_encoder)
+        self.header.about_asked.connect(self.show_about)
+        self.rail.settings.clicked.connect(self.show_settings)
+        self.status.bell.clicked.connect(lambda: self.notice_list.open_over(self.status.bell))
+        self.workspace.welcome.sample_picked.connect(lambda path: session.add_files([path]))
+        self.workspace.open_index_asked.connect(self.open_index)
+        self.workspace.open_encoder_asked.connect(self.open_encoder)
+        self.workspace.demo_asked.connect(self.open_demo)
+        self.workspace.answer.caveat_asked.connect(lambda: self.show_about("encoder"))
+        self.workspace.map.failed.connect(lambda why: session.notices.post("warning", why))
+        session.notices.arrived.connect(self.notice.show_notice)
+        session.overlay_changed.connect(self._overlay_changed)
+        session.bench.ready.connect(self._opened)
+        for signal in (session.current_changed, session.answer_changed, session.compare_changed):
+            signal.connect(self._refresh_actions)
+        self.store.changed.connect(self._preferences_changed)
+        self._preferences_changed()
+
+    # Opening ----------------------------------------------------------------------------------------------------
+
+    @property
+    def demo(self) -> tuple[Path, Path] | None:
+        """The encoder and index that come with the program, where they do."""
+        pair = resource(DEMO_ENCODER), resource(DEMO_INDEX)
+        return pair if all(path.exists() for path in pair) else None
+
+    def open_demo(self) -> None:
+        """Open what comes with the program."""
+        if self.demo is not None:
+            self.session.bench.open(*self.demo)
+
+    def open_index(self, path: Path | None = None) -> None:
+        """Open an area, asking which where none is named."""
+        if path is None:
+            folder = QFileDialog.getExistingDirectory(
+                self, self.tr("Open an area: choose its .index folder"), self.store.now.folder
+            )
+            path = Path(folder) if folder else None
+        if path is not None:
+            self.session.bench.open(None, path)
+
+    def open_encoder(self, path: Path | None = None) -> None:
+        """Open an encoder, asking which where none is named."""
+        if path is None:
+            folder = QFileDialog.getExistingDirectory(
+                self, self.tr("Open an encoder: choose its .encoder folder"), self.store.now.folder
+            )
+            path = Path(folder) if folder else None
+        if path is not None:
+            self.session.bench.open(path, None)
+
+    def open_photos(self) -> None:
+        """Ask for photos."""
+        endings = " ".join(f"*.{ending} *.{ending.upper()}" for ending in intake.PICTURE_ENDINGS)
+        names, _ = QFileDialog.getOpenFileNames(
+            self,
+            self.tr("Open photos"),
+            self.store.now.folder,
+            self.tr("Pictures ({0});;All files (*)").format(endings),
+        )
+        if names:
+            self.store.change(folder=str(Path(names[0]).parent))
+            self.session.add_files([Path(name) for name in names])
+
+    def take(self, arrived: intake.Arrived) -> None:
+        """Use what was dropped or pasted."""
+        encoder = arrived.encoders[-1] if arrived.encoders else None
+        index = arrived.indexes[-1] if arrived.indexes else None
+        if encoder is not None or index is not None:
+            self.session.bench.open(encoder, index)
+        if arrived.files:
+            self.session.add_files(arrived.files)
+        if arrived.pictures:
+            self.session.add(list(arrived.pictures))
+        if arrived.empty and arrived.addresses:
+            self.session.notices.post(
+                "warning",
+                self.tr(
+                    "Only the picture's address came with it, and Nadir fetches nothing from the network."
+                ),
+                self.tr(
+                    "Save the picture to a file and drop that, or copy the picture itself and paste it."
+                ),
+            )
+        elif arrived.empty:
+            self.session.notices.post("warning", self.tr("There is no picture in what was pasted."))
+
+    def paste(self) -> None:
+        """Take what is on the clipboard."""
+        data = QGuiApplication.clipboard().mimeData()
+        if data is not None:
+            self.take(intake.take(data, self.tr("Pasted picture")))
+
+    def _opened(self) -> None:
+        bench = self.session.bench
+        self.store.remember(bench.encoder.path, bench.index.path)
+
+    # Doing ------------------------------------------------------------------------------------------------------
+
+    def copy_coordinates(self) -> None:
+        """Put the candidate's place on the clipboard."""
+        candidate = self.session.candidate
+        if candidate is not None:
+            QGuiApplication.clipboard().setText(coordinates(candidate))
+            self.session.notices.post("info", self.tr("Copied {0}").format(coordinates(candidate)))
+
+    def export(self) -> None:
+        """Ask for a file, and write the answer there."""
+        item = self.session.current
+        if item is None or self.session.result is None:
+            return
+        start = Path(self.store.now.folder) / f"{Path(item.name).stem}.geojson"
+        name, chosen = QFileDialog.getSaveFileName(
+            self,
+            self.tr("Export the result"),
+            str(start),
+            self.tr("GeoJSON (*.geojson);;JSON (*.json);;Text (*.txt)"),
+        )
+        if name:
+            path = Path(name)
+            if not path.suffix:
+                path = path.with_suffix(chosen[chosen.rindex("*") + 1 : -1])
+            self.session.export(path)
+
+    def toggle_compare(self) -> None:
+        """Open or close the comparison."""
+        self.session.set_comparing(not self.session.comparing)
+
+    def remove_photo(self) -> None:
+        """Take the current photo off the tray."""
+        if self.session.current is not None:
+            self.session.remove(self.session.current)
+
+    def escape(self) -> None:
+        """Dismiss what lies on top: a notice, the comparison, the work."""
+        if self.notice.isVisible():
+            self.notice.hide()
+        elif self.session.comparing:
+            self.session.set_comparing(False)
+        else:
+            self.session.stop()
+
+    def show_settings(self) -> None:
+        """Open the settings beside the rail's foot."""
+        self.settings.refresh()
+        self.settings.adjustSize()
+        corner = self.rail.settings.mapToGlobal(QPoint(self.rail.settings.width() + 2 * STEP, 0))
+        top = corner.y() + self.rail.settings.height() - self.settings.height()
+        self.settings.move(corner.x(), top)
+        self.settings.show()
+        self.settings.theme.button(self.theme.mode).setFocus()
+
+    def show_about(self, what: str) -> None:
+        """A page about the open encoder or area."""
+        encoder, index = self.session.bench.encoder.value, self.session.bench.index.value
+        if what == "encoder" and encoder is not None:
+            AboutDialog(encoder.name, about_encoder(encoder), self).open()
+        elif what == "index" and index is not None:
+            AboutDialog(index.manifest.name, about_index(index), self).open()
+
+    # Keeping up -------------------------------------------------------------------------------------------------
+
+    def _refresh_actions(self) -> None:
+        answered = self.session.candidate is not None
+        for action in (self.actions_.copy, self.actions_.export, self.actions_.compare):
+            action.setEnabled(answered)
+        self.actions_.compare.setChecked(self.session.comparing)
+        self.actions_.remove.setEnabled(self.session.current is not None)
+
+    def _overlay_changed(self) -> None:
+        session = self.session
+        self.actions_.overlay.setChecked(session.overlay_shown)
+        self.store.change(overlay=session.overlay_shown, opacity=session.overlay_opacity)
+
+    def _preferences_changed(self) -> None:
+        now = self.store.now
+        self.rail.set_words(now.rail_text)
+        self.header.set_choices(now.recent_encoders, now.recent_indexes, self.demo)
+
+    # Events -----------------------------------------------------------------------------------------------------
+
+    def dragEnterEvent(self, event: QDragEnterEvent) -> None:
+        if intake.welcome(event.mimeData()):
+            event.setDropAction(Qt.DropAction.CopyAction)
+            event.accept()
+            self._drop.cover()
+
+    def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
+        self._drop.hide()
+
+    def dropEvent(self, event: QDropEvent) -> None:
+        self._drop.hide()
+        event.setDropAction(Qt.DropAction.CopyAction)
+        event.accept()
+        arrived = intake.take(event.mimeData(), self.tr("Dropped picture"))
+        # After the drop has been answered, so that the program it came from is not kept waiting.
+        QTimer.singleShot(0, lambda: self.take(arrived))
+
+    def keyPressEvent(self, event: QKeyEvent) -> None:
+        """Keys that no focused widget wanted."""
+        session = self.session
+        if event.key() == Qt.Key.Key_Space and session.result is not None:
+            self.toggle_compare()
+        elif session.comparing and event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+            session.step(1 if event.key() == Qt.Key.Key_Right else -1)
+        elif event.matches(QKeySequence.StandardKey.Copy):
+            self.copy_coordinates()
+        else:
+            super().keyPressEvent(event)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.notice.place()
+        self._drop.setGeometry(self.rect())
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        self.store.flush()
+        self.workspace.map.shut_down()
+        self.session.shut_down()
+        event.accept()
+
+
+class _DropHint(QWidget):
+    """Laid over the window while something is dragged over it."""
+
+    def __init__(self, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self.hide()
+
+    def cover(self) -> None:
+        """Show it over everything."""
+        parent = self.parentWidget()
+        assert parent is not None
+        self.setGeometry(parent.rect())
+        self.show()
+        self.raise_()
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        tokens = tokens_of(self)
+        painter = QPainter(self)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.fillRect(self.rect(), tokens.colour("window", 190))
+        painter.setPen(QPen(tokens.colour("accent"), 3, Qt.PenStyle.DashLine))
+        painter.drawRoundedRect(self.rect().adjusted(12, 12, -12, -12), 8, 8)
+        painter.setFont(scaled_font(self, "large", bold=True))
+        painter.setPen(tokens.colour("text"))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.tr("Drop to locate"))
+        painter.end()

@@ -1,0 +1,90 @@
+"""The one ramp for quantities: perceptually uniform, safe for colour-blind eyes, transparent at nothing.
+
+The anchors are matplotlib's *plasma* (dedicated to the public domain, CC0) at eighteen even steps. Plasma, because
+its blues, magentas and yellows stand apart from the greens and greys of streets and roofs.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+from PySide6.QtGui import QImage
+
+ANCHORS = (
+    "0d0887",
+    "2a0593",
+    "41049d",
+    "5601a4",
+    "6a00a8",
+    "7e03a8",
+    "8f0da4",
+    "a11b9b",
+    "b12a90",
+    "c03b82",
+    "cc4778",
+    "d8576b",
+    "e16462",
+    "ec7754",
+    "f48849",
+    "fca636",
+    "fcce25",
+    "f0f921",
+)
+
+# The share of a map's range that is wholly transparent, and where its own opacity is full.
+CLEAR_BELOW = 0.12
+OPAQUE_ABOVE = 0.75
+
+
+@cache
+def table() -> NDArray[np.uint8]:
+    """The ramp as [256, 4] sRGB and alpha, straight (not premultiplied)."""
+    anchors = np.array([[int(a[i : i + 2], 16) for i in (0, 2, 4)] for a in ANCHORS], np.float64)
+    at = np.linspace(0, 1, len(anchors))
+    values = np.linspace(0, 1, 256)
+    out = np.empty((256, 4), np.uint8)
+    for channel in range(3):
+        out[:, channel] = np.round(np.interp(values, at, anchors[:, channel]))
+    share = np.clip((values - CLEAR_BELOW) / (OPAQUE_ABOVE - CLEAR_BELOW), 0, 1)
+    out[:, 3] = np.round(255 * share * share * (3 - 2 * share))
+    return out
+
+
+def levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map [H, W] as steps of the ramp: 0 for nothing, 255 from its own 99.5th percentile on.
+
+    Negative values, places that speak against the match, are nothing: they are not where it comes from.
+    """
+    finite = np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+    positive = np.maximum(finite, 0.0)
+    top = float(np.percentile(positive, 99.5)) if positive.size else 0.0
+    if top <= 0:
+        return np.zeros(positive.shape, np.uint8)
+    return np.minimum(positive * (255.0 / top), 255.0).astype(np.uint8)
+
+
+def colourize(values: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """A map [H, W] in the ramp's colours, clear at nothing: [H, W, 4] uint8."""
+    return table()[levels(values)]
+
+
+def heat_image(values: NDArray[np.float32]) -> QImage:
+    """The coloured map as an image of its own, to be drawn over a picture with any opacity."""
+    return image_from_array(colourize(values))
+
+
+def image_from_array(pixels: NDArray[np.uint8]) -> QImage:
+    """A QImage that owns a copy of [H, W, 3] (sRGB) or [H, W, 4] (sRGB and straight alpha) pixels."""
+    pixels = np.ascontiguousarray(pixels)
+    height, width, channels = pixels.shape
+    kind = QImage.Format.Format_RGBA8888 if channels == 4 else QImage.Format.Format_RGB888
+    return QImage(pixels.data, width, height, channels * width, kind).copy()
+
+
+def array_from_image(image: QImage) -> NDArray[np.uint8]:
+    """The pixels of an image as [H, W, 3] sRGB."""
+    rgb = image.convertToFormat(QImage.Format.Format_RGB888)
+    rows = np.frombuffer(rgb.constBits(), np.uint8).reshape(rgb.height(), rgb.bytesPerLine())
+    return rows[:, : rgb.width() * 3].reshape(rgb.height(), rgb.width(), 3).copy()

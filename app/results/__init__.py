@@ -1,0 +1,1 @@
+"""The answer's side of the window: what it says, the candidates, the evidence, the comparison."""

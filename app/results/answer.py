@@ -1,0 +1,111 @@
+"""The answer in words, over the film strip: what is known and how well, what qualifies it, what may be done."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QSize, Qt, Signal
+from PySide6.QtGui import QAction
+from PySide6.QtWidgets import (
+    QFrame,
+    QHBoxLayout,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+)
+
+from app.bench import Load
+from app.icons import icon
+from app.photos import Stage
+from app.results.words import say
+from app.session import Session
+from app.theme import STEP
+from app.widgets import Elided, IconLabel, label, tool_button
+
+
+class AnswerBar(QFrame):
+    """Watches the current photo's answer."""
+
+    caveat_asked = Signal()  # the user wants to know more about what qualifies the answer
+
+    def __init__(self, session: Session, export: QAction) -> None:
+        super().__init__()
+        self._session = session
+        self.setProperty("line", "below")
+        self._icon = IconLabel("info", 18)
+        self.headline = label(bold=True)
+        self.headline.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
+        self.detail = Elided(mode=Qt.TextElideMode.ElideRight)
+        self.caveat = QToolButton()
+        self.caveat.setIcon(icon("info"))
+        self.caveat.setIconSize(QSize(16, 16))
+        self.caveat.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.caveat.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.caveat.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.caveat.clicked.connect(self.caveat_asked)
+        self.again = QPushButton(self.tr("Locate again"))
+        self.again.clicked.connect(session.locate)
+        self.stop = QPushButton(self.tr("Stop"))
+        self.stop.clicked.connect(session.stop)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(3 * STEP, STEP, 2 * STEP, STEP)
+        row.setSpacing(2 * STEP)
+        row.addWidget(self._icon)
+        words = QHBoxLayout()
+        words.setSpacing(2 * STEP)
+        words.addWidget(self.headline)
+        words.addWidget(self.detail, 1)
+        lines = QVBoxLayout()
+        lines.setSpacing(0)
+        lines.addLayout(words)
+        lines.addWidget(self.caveat)
+        row.addLayout(lines, 1)
+        row.addWidget(self.stop)
+        row.addWidget(self.again)
+        row.addWidget(tool_button(export, text=True, kind="header"))
+        self.setFixedHeight(52)
+        session.answer_changed.connect(self.refresh)
+        session.current_changed.connect(self.refresh)
+        session.bench.changed.connect(self.refresh)
+        self.refresh()
+
+    def refresh(self) -> None:
+        """Say how the current photo's search stands."""
+        answer, bench = self._session.answer, self._session.bench
+        said = say(answer)
+        headline, detail = said.headline, said.detail
+        item = self._session.current
+        if item is not None and item.stage == Stage.FAILED:
+            headline, detail = (
+                self.tr("This photo cannot be located."),
+                self.tr("It could not be read."),
+            )
+        elif not headline:
+            if bench.loading:
+                headline = self.tr("The area is being opened…")
+            elif bench.pair is None:
+                headline = self.tr("No area to search.")
+                detail = self.tr("Open one on the right, and this photo is located at once.")
+            elif item is not None:
+                headline = self.tr("Reading the photo…")
+        failed = answer.stage == Stage.FAILED or (item is not None and item.stage == Stage.FAILED)
+        self._icon.set_icon("error" if failed else "locate", "error" if failed else "muted")
+        self.headline.setText(headline)
+        self.detail.setText(detail)
+        self.setAccessibleName(f"{headline} {detail}".strip())
+        notices = list(answer.result.notices) if answer.result is not None else []
+        self.caveat.setVisible(bool(notices))
+        self.caveat.setText(self._shown(" ".join(notices)))
+        self.caveat.setToolTip("\n".join(notices))
+        self.caveat.setAccessibleName(" ".join(notices))
+        ready = bench.encoder.load == Load.READY and bench.index.load == Load.READY
+        self.again.setVisible(answer.stage in (Stage.FAILED, Stage.CANCELLED) and ready)
+        self.stop.setVisible(answer.stage == Stage.WORKING)
+
+    def _shown(self, text: str) -> str:
+        room = max(self.caveat.width() - 32, 120)
+        return self.caveat.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
+
+    def resizeEvent(self, event: object) -> None:
+        result = self._session.answer.result
+        if result is not None:
+            self.caveat.setText(self._shown(" ".join(result.notices)))

@@ -1,0 +1,229 @@
+"""Compare: the photo above, the tile unrolled under it, both on the same bearings, one cursor through all."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtGui import QAction, QImage, QMouseEvent, QPainter, QPaintEvent, QPen
+from PySide6.QtWidgets import QFrame, QHBoxLayout, QSizePolicy, QVBoxLayout, QWidget
+
+from app.photo.geometry import bearing_name, degrees_text
+from app.photos import ComparePictures
+from app.results.words import coordinates, distance
+from app.session import Session
+from app.theme import STEP, scaled_font, tokens_of
+from app.widgets import Elided, label, tool_button
+
+RULER = 24
+
+
+class Strips(QWidget):
+    """The two pictures with the ruler of bearings between them."""
+
+    pointed = Signal(object)  # (bearing, metres or None) under the cursor, or None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._pictures: ComparePictures | None = None
+        self._opacity = 0.0
+        self._cursor: tuple[float, float | None] | None = None
+        self.setMouseTracking(True)
+        self.setMinimumSize(200, 120)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
+        self.setAccessibleName(self.tr("Photo and unrolled tile on the same bearings"))
+
+    def sizeHint(self) -> QSize:
+        return QSize(800, 400)
+
+    def show_pictures(self, pictures: ComparePictures | None) -> None:
+        """Compare something else."""
+        self._pictures = pictures
+        self.update()
+
+    def set_opacity(self, opacity: float) -> None:
+        """How strongly the heat maps cover."""
+        self._opacity = opacity
+        self.update()
+
+    def set_cursor(self, cursor: tuple[float, float | None] | None) -> None:
+        """Show the shared cursor at (bearing, metres)."""
+        self._cursor = cursor
+        self.update()
+
+    def boxes(self) -> tuple[QRectF, QRectF, QRectF]:
+        """Where photo, ruler and tile are drawn."""
+        room = QRectF(self.rect()).adjusted(8, 8, -8, -8)
+        aspect = 4.5
+        if self._pictures is not None:
+            aspect = self._pictures.photo.width() / max(self._pictures.photo.height(), 1)
+        tall = min((room.height() - RULER) / 2, room.width() / aspect * 1.6)
+        top = room.top() + (room.height() - RULER - 2 * tall) / 2
+        photo = QRectF(room.left(), top, room.width(), tall)
+        ruler = QRectF(room.left(), photo.bottom(), room.width(), RULER)
+        return photo, ruler, QRectF(room.left(), ruler.bottom(), room.width(), tall)
+
+    def paintEvent(self, event: QPaintEvent) -> None:
+        tokens = tokens_of(self)
+        painter = QPainter(self)
+        painter.fillRect(self.rect(), tokens.colour("well"))
+        if self._pictures is not None:
+            painter.setRenderHints(
+                QPainter.RenderHint.SmoothPixmapTransform | QPainter.RenderHint.Antialiasing
+            )
+            photo, ruler, tile = self.boxes()
+            painter.fillRect(photo, tokens.colour("panel"))
+            self._draw(painter, photo, self._pictures.photo, self._pictures.photo_heat)
+            self._draw(painter, tile, self._pictures.tile, self._pictures.tile_heat)
+            self._draw_words(painter, photo, tile, self._pictures)
+            self._draw_ruler(painter, ruler)
+            if self._cursor is not None:
+                self._draw_cursor(painter, photo, tile, *self._cursor)
+        painter.end()
+
+    def _draw(self, painter: QPainter, box: QRectF, picture: QImage, heat: QImage | None) -> None:
+        painter.drawImage(box, picture)
+        if heat is not None and self._opacity > 0:
+            painter.setOpacity(self._opacity)
+            painter.drawImage(box, heat)
+            painter.setOpacity(1.0)
+
+    def _draw_words(
+        self, painter: QPainter, photo: QRectF, tile: QRectF, pictures: ComparePictures
+    ) -> None:
+        painter.setFont(scaled_font(self, "small"))
+        far, near = distance(max(pictures.radii_m)), distance(min(pictures.radii_m))
+        words = (
+            (photo.topLeft() + QPointF(6, 6), f"{pictures.elevation_deg[0]:+.0f}°"),
+            (photo.bottomLeft() + QPointF(6, -24), f"{pictures.elevation_deg[1]:+.0f}°"),
+            (tile.topLeft() + QPointF(6, 6), self.tr("{0} away").format(far)),
+            (tile.bottomLeft() + QPointF(6, -24), self.tr("{0} away").format(near)),
+        )
+        for at, text in words:
+            ground = QRectF(at.x(), at.y(), painter.fontMetrics().horizontalAdvance(text) + 8, 18)
+            painter.setPen(Qt.PenStyle.NoPen)
+            painter.setBrush(Qt.GlobalColor.black)
+            painter.setOpacity(0.5)
+            painter.drawRoundedRect(ground, 3, 3)
+            painter.setOpacity(1.0)
+            painter.setPen(Qt.GlobalColor.white)
+            painter.drawText(ground, Qt.AlignmentFlag.AlignCenter, text)
+
+    def _draw_ruler(self, painter: QPainter, box: QRectF) -> None:
+        tokens = tokens_of(self)
+        painter.fillRect(box, tokens.colour("window"))
+        painter.setFont(scaled_font(self, "small"))
+        step = 15 if box.width() > 1100 else 45
+        for bearing in range(-180, 181, step):
+            x = box.left() + (bearing + 180) / 360 * box.width()
+            painter.setPen(QPen(tokens.colour("line_strong"), 1))
+            painter.drawLine(QPointF(x, box.top()), QPointF(x, box.top() + 4))
+            painter.drawLine(QPointF(x, box.bottom() - 4), QPointF(x, box.bottom()))
+            whole = bearing % 45 == 0
+            text = bearing_name(bearing % 360) if whole else f"{bearing % 360}°"
+            painter.setPen(tokens.colour("text" if whole else "muted"))
+            half = painter.fontMetrics().horizontalAdvance(text) / 2 + 2
+            middle = min(max(x, box.left() + half), box.right() - half)
+            spot = QRectF(middle - half, box.top(), 2 * half, box.height())
+            painter.drawText(spot, Qt.AlignmentFlag.AlignCenter, text)
+
+    def _draw_cursor(
+        self, painter: QPainter, photo: QRectF, tile: QRectF, bearing: float, metres: float | None
+    ) -> None:
+        x = photo.left() + ((bearing + 180) % 360) / 360 * photo.width()
+        for colour, width in ((Qt.GlobalColor.black, 3), (Qt.GlobalColor.white, 1)):
+            painter.setPen(QPen(colour, width))
+            painter.drawLine(QPointF(x, photo.top()), QPointF(x, photo.bottom()))
+            painter.drawLine(QPointF(x, tile.top()), QPointF(x, tile.bottom()))
+        y = self._row_of(metres, tile)
+        if y is not None:
+            painter.setBrush(Qt.BrushStyle.NoBrush)
+            painter.setPen(QPen(Qt.GlobalColor.white, 1.5))
+            painter.drawEllipse(QPointF(x, y), 5, 5)
+
+    def _row_of(self, metres: float | None, tile: QRectF) -> float | None:
+        if metres is None or self._pictures is None:
+            return None
+        radii = self._pictures.radii_m
+        if metres > max(radii) * 1.05:
+            return None
+        row = min(range(len(radii)), key=lambda i: abs(radii[i] - metres))
+        return tile.top() + (row + 0.5) / len(radii) * tile.height()
+
+    def mouseMoveEvent(self, event: QMouseEvent) -> None:
+        photo, ruler, tile = self.boxes()
+        at = event.position()
+        whole = photo.united(ruler).united(tile)
+        if self._pictures is None or not whole.contains(at):
+            self.pointed.emit(None)
+            return
+        bearing = ((at.x() - photo.left()) / photo.width() * 360 - 180) % 360
+        metres: float | None = None
+        if tile.contains(at):
+            radii = self._pictures.radii_m
+            row = min(int((at.y() - tile.top()) / tile.height() * len(radii)), len(radii) - 1)
+            metres = radii[row]
+        self.pointed.emit((bearing, metres))
+
+    def leaveEvent(self, event: object) -> None:
+        self.pointed.emit(None)
+
+
+class CompareView(QFrame):
+    """Takes the photo panel's place while the Compare view is open."""
+
+    pointed = Signal(object)
+
+    def __init__(self, session: Session, close: QAction) -> None:
+        super().__init__()
+        self._session = session
+        self.setProperty("place", "panel")
+        self.title = Elided()
+        self.title.setProperty("weight", "bold")
+        self._readout = label(muted=True)
+        self.strips = Strips()
+        self.strips.pointed.connect(self._point)
+        top = QHBoxLayout()
+        top.setContentsMargins(3 * STEP, STEP, 2 * STEP, STEP)
+        top.setSpacing(3 * STEP)
+        top.addWidget(self.title, 1)
+        top.addWidget(self._readout)
+        top.addWidget(tool_button(close))
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(0)
+        column.addLayout(top)
+        column.addWidget(self.strips, 1)
+        for signal in (
+            session.compare_changed,
+            session.candidate_changed,
+            session.answer_changed,
+            session.overlay_changed,
+        ):
+            signal.connect(self.refresh)
+
+    def refresh(self) -> None:
+        """Show the session's candidate."""
+        session = self._session
+        if not session.comparing:
+            return
+        candidate = session.candidate
+        self.strips.set_opacity(session.overlay_opacity if session.overlay_shown else 0.0)
+        self.strips.show_pictures(session.compared)
+        if candidate is not None and session.current is not None:
+            words = self.tr("{0} and candidate {1} at {2}")
+            self.title.setText(
+                words.format(session.current.name, candidate.rank, coordinates(candidate))
+            )
+
+    def set_cursor(self, place: tuple[float, float | None] | None) -> None:
+        """Show the shared cursor."""
+        self.strips.set_cursor(place)
+        if place is None:
+            self._readout.setText("")
+            return
+        bearing, metres = place
+        words = f"{bearing_name(bearing)} {degrees_text(bearing)}"
+        self._readout.setText(f"{words} · {distance(metres)}" if metres is not None else words)
+
+    def _point(self, place: tuple[float, float | None] | None) -> None:
+        self.set_cursor(place)
+        self.pointed.emit(place)

@@ -1,0 +1,134 @@
+"""What an answer says, in the user's language: what is known and how well, never more.
+
+The cases are the engine's (:mod:`engine.localize.words`); here they get the words of the window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from PySide6.QtCore import QCoreApplication
+
+from app.photos import Answer, Stage
+
+if TYPE_CHECKING:
+    from engine.localize import Candidate, Result
+
+
+@dataclass(frozen=True)
+class Said:
+    """A headline and what more there is to know.
+
+    ``doubtful`` marks answers that should not be taken for a place.
+    """
+
+    headline: str
+    detail: str = ""
+    doubtful: bool = False
+
+
+def tr(text: str) -> str:
+    """Translate a text of this module."""
+    return QCoreApplication.translate("Answer", text)
+
+
+def say(answer: Answer) -> Said:
+    """What to say about an answer in whatever state it is."""
+    if answer.stage == Stage.WORKING:
+        return Said(tr("Locating…"))
+    if answer.stage == Stage.CANCELLED:
+        return Said(tr("Stopped."), tr("Locate again to have an answer."))
+    if answer.stage == Stage.FAILED and answer.error is not None:
+        from app.notices import headline_of, remedy_of
+
+        return Said(headline_of(answer.error), remedy_of(answer.error), doubtful=True)
+    if answer.result is None:
+        return Said("")
+    return say_result(answer.result)
+
+
+def say_result(result: Result) -> Said:
+    """The answer in a sentence or two."""
+    from engine.localize.words import rivals, rounded_radius, verdict
+
+    state = verdict(result)
+    if state == "nothing":
+        return Said(tr("No tile lies in the area that was asked for."), doubtful=True)
+    if state == "ranked":
+        return Said(
+            tr("Best match here."),
+            tr(
+                "How sure that is cannot be said: this encoder is not calibrated. Scores only rank."
+            ),
+        )
+    if state == "outside":
+        return Said(
+            tr("Probably not in this area."),
+            tr("Nothing here matches better than chance. The candidates are listed all the same."),
+            doubtful=True,
+        )
+    if state == "several":
+        count = rivals(result)
+        words = (
+            tr("Two places fit about equally.")
+            if count == 2
+            else tr("{0} places fit about equally.")
+        )
+        return Said(words.format(count), tr("Compare them before you believe one."), doubtful=True)
+    if state == "unsure":
+        return Said(
+            tr("No place stands out."),
+            tr("The best matches are listed; take them as hints."),
+            doubtful=True,
+        )
+    posterior = result.posterior
+    assert posterior is not None and posterior.radius_m is not None
+    radius = rounded_radius(posterior.radius_m)
+    return Said(
+        tr("Most likely here."), tr("9 in 10 such answers are within {0} m.").format(radius)
+    )
+
+
+def chance(candidate: Candidate) -> str:
+    """A calibrated probability in words, or nothing."""
+    if candidate.probability is None:
+        return ""
+    percent = 100 * candidate.probability
+    if percent > 99:
+        return tr(">99 %")
+    return tr("<1 %") if percent < 1 else tr("{0} %").format(round(percent))
+
+
+def away(candidate: Candidate) -> str:
+    """How far a candidate lies from the first one."""
+    if candidate.rank == 1:
+        return tr("first")
+    return distance(candidate.distance_from_first_m)
+
+
+def distance(metres: float) -> str:
+    """A distance in words: "12 m", "3.2 km"."""
+    if metres < 1000:
+        return tr("{0} m").format(round(metres))
+    return tr("{0} km").format(f"{metres / 1000:.1f}")
+
+
+def coordinates(candidate: Candidate) -> str:
+    """A place as it is copied: decimal degrees, latitude first, to a tenth of a metre."""
+    return f"{candidate.lat:.6f}, {candidate.lon:.6f}"
+
+
+def last_fact(result: Result) -> str:
+    """The last thing that happened, for the status line."""
+    parts = [tr("Located in {0} s").format(f"{result.timings.total:.2f}")]
+    said = say_result(result)
+    if result.posterior is not None and not said.doubtful:
+        parts.append(said.detail.rstrip("."))
+    parts.append(tr("{0} tiles").format(f"{result.plan.tiles:,}"))
+    parts.append(
+        tr("heading given")
+        if result.plan.heading_deg is not None
+        else tr("{0} headings compared").format(result.plan.turns)
+    )
+    return " · ".join(parts)

@@ -1,0 +1,136 @@
+"""The preferences: one typed schema, read once at the start, written whole when something changes."""
+
+from __future__ import annotations
+
+import json
+import logging
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args, get_type_hints
+
+from PySide6.QtCore import QObject, QStandardPaths, QTimer, Signal
+
+from app.jobs import Jobs
+from app.theme import Mode
+from engine.files import write_json
+
+log = logging.getLogger(__name__)
+VERSION = 1
+RECENT = 6
+WRITE_AFTER_MS = 500
+
+
+@dataclass(frozen=True)
+class Preferences:
+    """What is remembered from one start to the next. Paths are strings, the latest first."""
+
+    version: int = VERSION
+    theme: Mode = "system"
+    overlay: bool = True
+    opacity: float = 0.6
+    rail_text: bool = True
+    encoder: str = ""
+    index: str = ""
+    recent_encoders: tuple[str, ...] = ()
+    recent_indexes: tuple[str, ...] = ()
+    folder: str = ""
+
+
+def default_path() -> Path:
+    """Where the preferences lie on this system."""
+    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppConfigLocation)
+    return Path(place) / "preferences.json"
+
+
+def load(path: Path) -> Preferences:
+    """Read preferences; what is missing, unknown or of the wrong kind takes its default."""
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Preferences()
+    except (OSError, ValueError) as error:
+        log.warning("%s cannot be read (%s); the defaults are used", path, error)
+        return Preferences()
+    if not isinstance(raw, dict):
+        return Preferences()
+    hints = get_type_hints(Preferences)
+    known = {}
+    for field in fields(Preferences):
+        if field.name in raw and field.name != "version":
+            value = _checked(raw[field.name], hints[field.name])
+            if value is not None:
+                known[field.name] = value
+    return replace(Preferences(), **known)
+
+
+def _checked(value: Any, kind: Any) -> Any:
+    """The value, where it is of the kind the schema says; else ``None``."""
+    if get_args(kind) and getattr(kind, "__origin__", None) is Literal:
+        return value if value in get_args(kind) else None
+    if getattr(kind, "__origin__", None) is tuple:
+        fits = isinstance(value, list) and all(isinstance(entry, str) for entry in value)
+        return tuple(value[:RECENT]) if fits else None
+    if kind is float:
+        fits = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+        return float(value) if fits else None
+    return value if type(value) is kind else None
+
+
+class PreferenceStore(QObject):
+    """The preferences in force; a change is written shortly after, off the UI thread."""
+
+    changed = Signal()
+
+    def __init__(self, path: Path, jobs: Jobs, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self._path = path
+        self._jobs = jobs
+        self.now = load(path)
+        self._later = QTimer(self)
+        self._later.setSingleShot(True)
+        self._later.setInterval(WRITE_AFTER_MS)
+        self._later.timeout.connect(self.write)
+
+    def change(self, **changes: Any) -> None:
+        """Prefer something else."""
+        changed = replace(self.now, **changes)
+        if changed != self.now:
+            self.now = changed
+            self._later.start()
+            self.changed.emit()
+
+    def remember(self, encoder: Path | None, index: Path | None) -> None:
+        """Note what was opened last."""
+        changes: dict[str, Any] = {}
+        if encoder is not None:
+            changes["encoder"] = str(encoder)
+            changes["recent_encoders"] = _front(str(encoder), self.now.recent_encoders)
+        if index is not None:
+            changes["index"] = str(index)
+            changes["recent_indexes"] = _front(str(index), self.now.recent_indexes)
+        self.change(**changes)
+
+    def write(self) -> None:
+        """Write now."""
+        self._later.stop()
+        path, values = self._path, asdict(self.now)
+
+        def work(report: object) -> None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, values)
+
+        self._jobs.start(
+            "", work, done=lambda _: None, failed=self._not_written, lane="files", quiet=True
+        )
+
+    def _not_written(self, error: Exception) -> None:
+        log.warning("the preferences could not be written: %s", error)
+
+    def flush(self) -> None:
+        """Write what waits to be written; called when the window closes."""
+        if self._later.isActive():
+            self.write()
+
+
+def _front(entry: str, others: tuple[str, ...]) -> tuple[str, ...]:
+    return (entry, *(other for other in others if other != entry))[:RECENT]
