@@ -54,13 +54,10 @@ def to_canvas(
 
     Returns:
         the canvas, uint8 [height, width, 3], averaged over the area of each of its pixels, 0 where nothing is seen;
-        and the mask of what is seen, bool [height, width]: where at least half of the pixel lies in the picture.
+        and the mask of what is seen, bool [height, width]: where the pixel's centre lies in the picture.
     """
-    source_height, source_width = pixels.shape[:2]
-    plan = _canvas_plan(view, source_width, source_height, height, width, top_deg, bottom_deg)
-    canvas = np.zeros((height * width, 3), np.uint8)
-    canvas[plan.seen] = sample(area_reduce(pixels, *plan.factors), plan.table)
-    return canvas.reshape(height, width, 3), plan.mask.copy()
+    target = View("panorama", 360.0, top_deg=top_deg, bottom_deg=bottom_deg)
+    return _resample(pixels, view, target, 0.0, width, height)
 
 
 def perspective_from_panorama(
@@ -88,13 +85,7 @@ def perspective_from_panorama(
         uint8 [height, width, 3], antialiased; 0 where the panorama does not reach.
     """
     camera = View("perspective", fov_deg, pitch_deg, roll_deg)
-    source_height, source_width = panorama.shape[:2]
-    plan = _camera_plan(
-        view, source_width, source_height, camera, heading_offset_deg, height, width
-    )
-    picture = np.zeros((height * width, 3), np.uint8)
-    picture[plan.seen] = sample(area_reduce(panorama, *plan.factors), plan.table)
-    return picture.reshape(height, width, 3)
+    return _resample(panorama, view, camera, heading_offset_deg, width, height)[0]
 
 
 def crop_to_fov(pixels: Pixels, view: View, fov_deg: float) -> tuple[Pixels, View]:
@@ -169,6 +160,7 @@ def canvas_to_picture(
     azimuth, elevation = angles_of(right, forward, up)
     column = (azimuth + 180.0) / 360.0 * columns
     row = (top_deg - elevation) / (top_deg - bottom_deg) * rows
+    column, row = np.broadcast_arrays(column, row)
     indices, weights = bilinear_taps(column, row, columns, rows, wrap=True)
     drawn = (values.reshape(-1)[indices] * weights).sum(axis=0)
     drawn[(row < -EDGE) | (row > rows + EDGE)] = 0.0
@@ -180,13 +172,27 @@ def area_reduce(pixels: Pixels, factor_x: int, factor_y: int) -> Pixels:
     if factor_x == 1 and factor_y == 1:
         return pixels
     height, width = pixels.shape[:2]
-    if factor_y > 1:
-        # Seen as one grey picture three times as wide, rows are averaged without unpacking the colours first.
-        grey = Image.fromarray(np.ascontiguousarray(pixels).reshape(height, width * 3))
-        pixels = np.asarray(grey.reduce((1, factor_y))).reshape(-1, width, 3)
-    if factor_x > 1:
-        pixels = np.asarray(Image.fromarray(np.ascontiguousarray(pixels)).reduce((factor_x, 1)))
-    return pixels
+    pixels = np.ascontiguousarray(pixels)
+    if factor_y < 4:
+        # In one go: means of few values end on a half often, and rounding up twice would brighten.
+        return np.asarray(Image.fromarray(pixels).reduce((factor_x, factor_y)))
+    # Seen as one grey picture three times as wide, rows are averaged without unpacking the colours first.
+    grey = Image.fromarray(pixels.reshape(height, width * 3)).reduce((1, factor_y))
+    fewer = np.asarray(grey).reshape(-1, width, 3)
+    return fewer if factor_x == 1 else np.asarray(Image.fromarray(fewer).reduce((factor_x, 1)))
+
+
+def _resample(
+    pixels: Pixels, view: View, target: View, turn_deg: float, width: int, height: int
+) -> tuple[Pixels, NDArray[np.bool_]]:
+    """The picture as another view, ``turn_deg`` to its right, would show it, and what of that it sees."""
+    source_height, source_width = pixels.shape[:2]
+    plan = _make_plan(view, source_width, source_height, target, turn_deg, width, height)
+    out = np.zeros((height * width, 3), np.uint8)
+    out[plan.seen] = sample(area_reduce(pixels, *plan.factors), plan.table)
+    mask = np.zeros(height * width, np.bool_)
+    mask[plan.seen] = True
+    return out.reshape(height, width, 3), mask.reshape(height, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,85 +202,55 @@ class _Plan:
     factors: tuple[int, int]
     table: Table
     seen: NDArray[np.intp]
-    mask: NDArray[np.bool_]
 
 
 @lru_cache(maxsize=8)
-def _canvas_plan(
-    view: View,
-    source_width: int,
-    source_height: int,
-    height: int,
-    width: int,
-    top_deg: float,
-    bottom_deg: float,
-) -> _Plan:
-    samples = 2 if view.kind == "panorama" or view.fov_deg <= 90 else 3
-    step_x = 360.0 / (width * samples)
-    step_y = (top_deg - bottom_deg) / (height * samples)
-    azimuth = (np.radians(-180.0 + (np.arange(width * samples) + 0.5) * step_x))[None, :]
-    elevation = (np.radians(top_deg - (np.arange(height * samples) + 0.5) * step_y))[:, None]
-    level = np.cos(elevation)
-    right, forward, up = level * np.sin(azimuth), level * np.cos(azimuth), np.sin(elevation)
-    x, y, seen = positions_in(view, right, forward, up, source_width, source_height)
-    density_x, density_y = pixels_per_degree(view, source_width, source_height)
-    factors = _factor(density_x * step_x, source_width), _factor(density_y * step_y, source_height)
-    return _make_plan(x, y, seen, samples, factors, source_width, source_height, view.full_turn)
-
-
-@lru_cache(maxsize=8)
-def _camera_plan(
-    view: View,
-    source_width: int,
-    source_height: int,
-    camera: View,
-    turn_deg: float,
-    height: int,
-    width: int,
-) -> _Plan:
-    density_x, density_y = pixels_per_degree(view, source_width, source_height)
-    wanted, _ = pixels_per_degree(camera, width, height)
-    samples = 2 if max(density_x, density_y) > 1.25 * wanted else 1
-    x, y = _grid(width, height, samples)
-    right, forward, up = directions_of(camera, x, y, width, height)
-    sin, cos = np.sin(np.radians(turn_deg)), np.cos(np.radians(turn_deg))
-    right, forward = cos * right + sin * forward, cos * forward - sin * right
-    x, y, seen = positions_in(view, right, forward, up, source_width, source_height)
-    step = 1 / (wanted * samples)
-    factors = _factor(density_x * step, source_width), _factor(density_y * step, source_height)
-    return _make_plan(x, y, seen, samples, factors, source_width, source_height, view.full_turn)
-
-
 def _make_plan(
-    x: FloatArray,
-    y: FloatArray,
-    seen: NDArray[np.bool_],
-    samples: int,
-    factors: tuple[int, int],
+    view: View,
     source_width: int,
     source_height: int,
-    wrap: bool,
+    target: View,
+    turn_deg: float,
+    width: int,
+    height: int,
 ) -> _Plan:
-    """Average ``samples``² positions into every output pixel; those outside the picture do not count."""
-    seen = _by_pixel(seen, samples)
-    count = seen.sum(axis=0)
-    picked = np.flatnonzero(2 * count >= samples * samples)
-    mask = (2 * count >= samples * samples).reshape(x.shape[0] // samples, x.shape[1] // samples)
-    x = _reduced_position(_by_pixel(x, samples)[:, picked], source_width, factors[0], wrap)
-    y = _reduced_position(_by_pixel(y, samples)[:, picked], source_height, factors[1], False)
-    width, height = -(-source_width // factors[0]), -(-source_height // factors[1])
-    indices, weights = bilinear_taps(x, y, width, height, wrap=wrap)
+    """Every target pixel whose centre is seen averages ``samples``² positions, as many of them as are seen."""
+    density_x, density_y = pixels_per_degree(view, source_width, source_height)
+    wanted_x, wanted_y = pixels_per_degree(target, width, height)
+    samples = 1 if max(density_x / wanted_x, density_y / wanted_y) <= 1.25 else 2
+    if view.kind == "perspective" and view.fov_deg > 90:
+        samples = 3  # towards its edges such a picture has several times the pixels a degree
+    factors = (
+        _factor(density_x / wanted_x / samples, source_width),
+        _factor(density_y / wanted_y / samples, source_height),
+    )
+
+    def positions(samples: int) -> tuple[FloatArray, FloatArray, NDArray[np.bool_]]:
+        x, y = _grid(width, height, samples)
+        right, forward, up = directions_of(target, x, y, width, height)
+        if turn_deg:
+            sin, cos = np.sin(np.radians(turn_deg)), np.cos(np.radians(turn_deg))
+            right, forward = cos * right + sin * forward, cos * forward - sin * right
+        return positions_in(view, right, forward, up, source_width, source_height)
+
+    x, y, seen = (_by_pixel(values, samples) for values in positions(samples))
+    count = np.count_nonzero(seen, axis=0)
+    centre_seen = positions(1)[2].reshape(-1) if samples > 1 else seen[0]
+    picked = np.flatnonzero(centre_seen & (count > 0))
+    x = _reduced_position(x[:, picked], source_width, factors[0], view.full_turn)
+    y = _reduced_position(y[:, picked], source_height, factors[1], False)
+    reduced_width, reduced_height = -(-source_width // factors[0]), -(-source_height // factors[1])
+    indices, weights = bilinear_taps(x, y, reduced_width, reduced_height, wrap=view.full_turn)
     weights *= seen[:, picked] / count[picked]
     table = make_table(indices.reshape(-1, len(picked)), weights.reshape(-1, len(picked)))
-    return _Plan(factors, table, picked, mask)
+    return _Plan(factors, table, picked)
 
 
 def _grid(width: int, height: int, samples: int) -> tuple[FloatArray, FloatArray]:
-    """Positions of ``samples``² places a pixel, [height * samples, width * samples]."""
+    """Positions of ``samples``² places a pixel: [1, width * samples] and [height * samples, 1]."""
     across = ((np.arange(width * samples) + 0.5) / samples).astype(np.float64)
     down = ((np.arange(height * samples) + 0.5) / samples).astype(np.float64)
-    x, y = np.broadcast_arrays(across[None, :], down[:, None])
-    return x, y
+    return across[None, :], down[:, None]
 
 
 def _by_pixel(fine: NDArray, samples: int) -> NDArray:
