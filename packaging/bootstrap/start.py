@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -64,31 +65,41 @@ def _dispatch(arguments: list[str], env: Environment, console: Console) -> int:
     if verb == "test":
         return _test(rest, env, console)
     if verb == "nadir" and rest:
-        prepare(env, "train" if rest[0] in _TORCH_VERBS else "runtime", console)
+        prepare(env, "train" if rest[0] in _TORCH_VERBS else "runtime", console, window=False)
         return _become(env, ["-m", "engine.cli", *rest], os.environ)
     if verb == "repair":
         forget(env)
         prepare(env, "runtime", console)
-        system.ensure_libraries(os.environ, system.this_system(), console)
         _try_out(env, console)
         console.line("The environment is whole.")
         return 0
     return _open_window([] if verb == "nadir" else arguments, env, console)
 
 
-def prepare(env: Environment, kind: Kind, console: Console) -> bool:
-    """Have the environment of ``kind``; returns whether anything had to be done for it."""
-    if is_ready(env, kind):
-        return False
+def prepare(env: Environment, kind: Kind, console: Console, *, window: bool = True) -> bool:
+    """Have the system's libraries and the environment of ``kind``; whether anything had to be installed.
+
+    What the system lacks comes first: who cannot install it should know before the large download.
+    """
     start = time.monotonic()
-    sorts = {"runtime": "the libraries Nadir runs on", "train": "those and PyTorch"}
-    console.line(
-        f"[environment] .venv gets {sorts.get(kind, 'all that Nadir, its trainer and its tests use')}."
-    )
-    system.ensure_venv_module(system.this_system(), console)
+    machine = system.this_system()
+    is_new = not is_ready(env, kind)
+    if is_new:
+        sorts = {
+            "runtime": "the libraries Nadir runs on",
+            "train": "the libraries Nadir runs on, and PyTorch",
+        }
+        what = sorts.get(kind, "all that Nadir, its trainer and its tests use")
+        console.line(f"[environment] .venv gets {what}.")
+    others = system.venv_package(machine) if is_new else []
+    if kind == "test" and machine.installs and shutil.which("Xvfb") is None:
+        others.append(system.XVFB[0])
+    missing = system.missing_libraries(os.environ, window=window)
+    system.ensure_system(missing, others, machine, console)
     ensure(env, kind, console)
-    console.line(f"[environment] ready after {seconds_text(time.monotonic() - start)}.")
-    return True
+    if is_new:
+        console.line(f"[environment] ready after {seconds_text(time.monotonic() - start)}.")
+    return is_new
 
 
 def _open_window(arguments: list[str], env: Environment, console: Console) -> int:
@@ -96,12 +107,9 @@ def _open_window(arguments: list[str], env: Environment, console: Console) -> in
     where = display.check_display(
         os.environ
     )  # first: nobody should wait for a window that cannot come
-    is_new = prepare(env, "runtime", console)
-    machine = system.this_system()
-    system.ensure_libraries(os.environ, machine, console)
-    if is_new:
+    if prepare(env, "runtime", console):
         _try_out(env, console)
-    environ = {**os.environ, **_sandbox(machine, console)}
+    environ = {**os.environ, **_sandbox(system.this_system(), console)}
     passed = seconds_text(time.monotonic() - start)
     console.line(f"[start] environment checked in {passed}; opening Nadir on {where}.")
     return _become(env, ["-m", "app", *arguments], environ)
@@ -153,14 +161,12 @@ def _test(arguments: list[str], env: Environment, console: Console) -> int:
     headed = "--headed" in arguments
     arguments = [word for word in arguments if word != "--headed"]
     prepare(env, "test", console)
-    machine = system.this_system()
-    system.ensure_libraries(os.environ, machine, console)
-    environ = {**clean_environ(env.root), **_sandbox(machine, console)}
+    environ = {**clean_environ(env.root), **_sandbox(system.this_system(), console)}
     with ExitStack() as stack:
         if headed:
             console.line(f"[screen] windows open on {display.check_display(os.environ)}.")
         elif sys.platform == "linux":
-            environ |= _quiet_screen(stack, machine, console)
+            environ |= _quiet_screen(stack, console)
         console.line("[tests] ruff, types, import contracts and all tests, by pytest.")
         status = _wait(
             subprocess.Popen([env.python, "-m", "pytest", *arguments], cwd=env.root, env=environ)
@@ -171,14 +177,9 @@ def _test(arguments: list[str], env: Environment, console: Console) -> int:
     return status
 
 
-def _quiet_screen(stack: ExitStack, machine: system.System, console: Console) -> dict[str, str]:
+def _quiet_screen(stack: ExitStack, console: Console) -> dict[str, str]:
     """A screen nobody sees for the windows of the tests: Xvfb, else Qt's own `offscreen` platform."""
     name = stack.enter_context(display.screen_in_memory())
-    if name is None and machine.installs:
-        system.ensure_packages(
-            [system.XVFB[0]], "The tests of the window want a screen in memory", machine, console
-        )
-        name = stack.enter_context(display.screen_in_memory())
     if name is None:
         console.line("[screen] no Xvfb here; windows are drawn by Qt's `offscreen` platform.")
         return {"QT_QPA_PLATFORM": "offscreen"}

@@ -120,6 +120,11 @@ WAYLAND: dict[str, tuple[str, str, str, str]] = {
     ),
     "libwayland-egl.so.1": ("libwayland-egl1", "libwayland-egl", "wayland", "libwayland-egl1"),
 }
+ENGINE = (
+    "libstdc++.so.6",
+    "libexpat.so.1",
+    "libz.so.1",
+)  # of LIBRARIES, what works without a window
 XVFB = ("xvfb", "xorg-x11-server-Xvfb", "xorg-server-xvfb", "xorg-x11-server-Xvfb")
 _COMMANDS = {
     "debian": "apt-get install -y --no-install-recommends",
@@ -150,12 +155,15 @@ def parse_system(os_release: str, *, root: bool) -> System:
     return System(family, facts.get("PRETTY_NAME", sys.platform), root)
 
 
-def missing_libraries(environ: Mapping[str, str]) -> list[str]:
-    """Names of the shared libraries Qt needs and this Linux cannot load."""
+def missing_libraries(environ: Mapping[str, str], *, window: bool = True) -> list[str]:
+    """Names of the shared libraries that are needed and that this Linux cannot load.
+
+    Without a window only the engine's own few count.
+    """
     if sys.platform != "linux":
         return []
     wanted = [*LIBRARIES, *(WAYLAND if environ.get("WAYLAND_DISPLAY") else ())]
-    return [name for name in wanted if not _loads(name)]
+    return [name for name in (wanted if window else ENGINE) if not _loads(name)]
 
 
 def _loads(name: str) -> bool:
@@ -172,23 +180,23 @@ def packages_of(names: Sequence[str], system: System) -> list[str]:
     return sorted({({**LIBRARIES, **WAYLAND})[name][column] for name in names})
 
 
-def ensure_libraries(environ: Mapping[str, str], system: System, console: Console) -> None:
-    """Have every shared library Qt needs: install the missing ones where we may.
+def ensure_system(
+    missing: Sequence[str], others: Sequence[str], system: System, console: Console
+) -> None:
+    """Have the shared libraries ``missing`` and the packages ``others``: install them where we may.
 
     Raises:
-        Trouble: with the exact command, where somebody else must do it.
+        Trouble: with one exact command for all of it, where somebody else must do it.
     """
-    missing = missing_libraries(environ)
-    if not missing:
-        return
-    if not system.family:
+    if missing and not system.family:
         raise Trouble(
-            f"Qt needs shared libraries that {system.name} does not have: {', '.join(missing)}.",
+            f"Shared libraries are needed that {system.name} does not have: {', '.join(missing)}.",
             "Install them with your system's package manager, then run the same command again.",
         )
-    ensure_packages(
-        packages_of(missing, system), "Qt needs some libraries of the system", system, console
-    )
+    packages = [*others, *(packages_of(missing, system) if missing else ())]
+    if not packages:
+        return
+    ensure_packages(packages, "Some packages of the system are missing", system, console)
     code = "import ctypes, sys\nfor n in sys.argv[1:]: ctypes.CDLL(n)"  # a fresh process: a fresh cache
     done = subprocess.run([sys.executable, "-c", code, *missing], capture_output=True, text=True)
     if done.returncode != 0:
@@ -263,15 +271,16 @@ def _apt(arguments: list[str], console: Console) -> None:
         )
 
 
-def ensure_venv_module(system: System, console: Console) -> None:
-    """Debian keeps what makes virtual environments in a package of its own."""
+def venv_package(system: System) -> list[str]:
+    """The package that lets this Python make virtual environments, where Debian keeps that apart."""
     if importlib.util.find_spec("ensurepip") and importlib.util.find_spec("venv"):
-        return
-    why = "This Python cannot make virtual environments (no ensurepip)"
+        return []
     if system.family != "debian":
-        raise Trouble(f"{why}.", "Install the part of Python that brings `ensurepip` and `venv`.")
-    package = f"python{sys.version_info.major}.{sys.version_info.minor}-venv"
-    ensure_packages([package], why, system, console)
+        raise Trouble(
+            "This Python cannot make virtual environments (no ensurepip).",
+            "Install the part of Python that brings `ensurepip` and `venv`.",
+        )
+    return [f"python{sys.version_info.major}.{sys.version_info.minor}-venv"]
 
 
 def sandbox_obstacle(system: System) -> str:
