@@ -1,0 +1,16 @@
+"""Measuring encoders on datasets, and making their scores into probabilities."""
+
+from engine.evaluation.calibrate import collect, fit_calibration, reliability
+from engine.evaluation.evaluate import Evaluation, evaluate
+from engine.evaluation.world import Truth, World, read_world
+
+__all__ = [
+    "Evaluation",
+    "Truth",
+    "World",
+    "collect",
+    "evaluate",
+    "fit_calibration",
+    "read_world",
+    "reliability",
+]

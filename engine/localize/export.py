@@ -1,0 +1,130 @@
+"""Results as text, JSON and GeoJSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.geo import tile_bounds
+from engine.localize.result import Candidate, Result
+from engine.localize.words import headline, position
+
+Writer = Callable[[Sequence[Result]], str]
+
+
+def to_text(results: Sequence[Result]) -> str:
+    """For people, one paragraph and one table a photo."""
+    return "\n".join(_text(result) for result in results)
+
+
+def to_json(results: Sequence[Result]) -> str:
+    """One object for one photo, a list for several."""
+    values = [result.to_dict() for result in results]
+    return (
+        json.dumps(
+            values[0] if len(values) == 1 else values, indent=2, ensure_ascii=False, allow_nan=False
+        )
+        + "\n"
+    )
+
+
+def to_geojson(results: Sequence[Result]) -> str:
+    """A FeatureCollection (RFC 7946): a point for every candidate and the footprint of its tile.
+
+    ``kind`` tells them apart ("place", "tile"); every feature carries the photo, rank, score, heading, probability,
+    and the hashes that made it.
+    """
+    features = [feature for result in results for feature in _features(result)]
+    collection = {
+        "type": "FeatureCollection",
+        "features": features,
+        "nadir": [
+            {key: value for key, value in result.to_dict().items() if key != "candidates"}
+            for result in results
+        ],
+    }
+    return json.dumps(collection, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+WRITERS: dict[str, Writer] = {"text": to_text, "json": to_json, "geojson": to_geojson}
+
+
+def _text(result: Result) -> str:
+    plan = result.plan
+    what = "panorama" if plan.kind == "panorama" else "photo"
+    heading = (
+        "heading to be found" if plan.heading_deg is None else f"heading {plan.heading_deg:.0f}°"
+    )
+    lines = [f"{result.photo_name}  ({what}, {plan.fov_deg:.0f}°, {heading})", headline(result), ""]
+    if result.candidates:
+        chances = any(c.probability is not None for c in result.candidates)
+        lines.append(
+            f"  rank  {'position':<29}  heading  score  {'chance  ' if chances else ''}from first    tile"
+        )
+        lines += [_row(candidate, chances) for candidate in result.candidates]
+        lines.append("")
+    times = result.timings
+    lines.append(
+        f"{plan.tiles:,} tiles, {plan.turns} headings, {times.total:.2f} s on {result.encoder.about.get('device', '?')}"
+        f"  (encoding {times.encode:.3f}, search {times.search:.3f}, the rest "
+        f"{times.project + times.refine:.3f})"
+    )
+    lines.append(f"encoder {result.encoder.name} {result.encoder.hash[:12]}, index {result.index.name} "
+                 f"{result.index.hash[:12]}, nadir {result.version}")  # fmt: skip
+    if result.index.about.get("attribution"):
+        lines.append(f"imagery: {result.index.about['attribution']}")
+    lines += [f"note: {notice}" for notice in result.notices]
+    return "\n".join(lines) + "\n"
+
+
+def _row(candidate: Candidate, chances: bool) -> str:
+    heading = "      -" if candidate.heading_deg is None else f"{candidate.heading_deg % 360:6.0f}°"
+    away = "" if candidate.rank == 1 else f"{candidate.distance_from_first_m:,.0f} m"
+    chance = ""
+    if chances:
+        chance = f"{'' if candidate.probability is None else _percent(candidate.probability):>6}  "
+    place = position(candidate.lat, candidate.lon)
+    start = f"  {candidate.rank:>4}  {place:<29}  {heading}  {candidate.score:5.3f}"
+    return f"{start}  {chance}{away:>10}  {candidate.tile_id:>6}"
+
+
+def _percent(probability: float) -> str:
+    percent = 100 * probability
+    if percent > 99:
+        return ">99 %"
+    return "<1 %" if percent < 1 else f"{percent:.0f} %"
+
+
+def _features(result: Result) -> list[dict[str, Any]]:
+    features: list[dict[str, Any]] = []
+    for candidate, values in zip(result.candidates, result.to_dict()["candidates"], strict=True):
+        shared = {
+            "photo": result.photo_name,
+            **values,
+            "encoder_hash": result.encoder.hash,
+            "index_hash": result.index.hash,
+        }
+        point = {"type": "Point", "coordinates": [values["lon"], values["lat"]]}
+        features.append(
+            {"type": "Feature", "geometry": point, "properties": {"kind": "place", **shared}}
+        )
+        tile = _footprint(candidate, result.extent_m)
+        features.append(
+            {"type": "Feature", "geometry": tile, "properties": {"kind": "tile", **shared}}
+        )
+    return features
+
+
+def _footprint(candidate: Candidate, extent_m: float) -> dict[str, Any]:
+    box = tile_bounds(candidate.tile_lat, candidate.tile_lon, extent_m)
+    south, north = round(box.south, 8), round(box.north, 8)
+
+    def ring(west: float, east: float) -> list[list[list[float]]]:
+        west, east = round(west, 8), round(east, 8)
+        return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
+
+    if box.west <= box.east:
+        return {"type": "Polygon", "coordinates": ring(box.west, box.east)}
+    # RFC 7946: what crosses the 180° meridian is cut there.
+    return {"type": "MultiPolygon", "coordinates": [ring(box.west, 180.0), ring(-180.0, box.east)]}

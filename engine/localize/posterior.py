@@ -1,0 +1,221 @@
+"""From scores to probabilities, where the encoder's card holds a calibration; else there are none.
+
+The model, fitted by :mod:`engine.evaluation.calibrate` on held-out queries:
+
+* The places found compete with each other and with "none of these": with scores s_1 >= ... >= s_M and a temperature T,
+  P(i) = exp(T s_i) / (sum_j exp(T s_j) + exp(T s_M + rest)). T depends on how much of the circle the photo sees, f
+  (its mean share of the blocks), and on whether the heading was known: log T = t_0 + t_f log f + t_u [unknown].
+* Given that a place is the right one, its position is off by r metres with the distribution of the held-out queries:
+  quantiles of r / scale, log scale = e_0 + e_f log f + e_u [unknown].
+* The photo was taken outside the area with a probability by logistic regression on the best score, its lead over the
+  last of the places, log f and [unknown], for ``prior_outside`` before looking.
+
+What is said of places is said of photos that were taken inside the area: the last number says whether that holds.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.errors import EncoderError
+
+LEVEL = 0.9
+"""The share of answers that the radius given is for: "9 in 10 such answers are within 12 m"."""
+
+FloatArray = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Numbers fitted on held-out queries; see the module for the model.
+
+    Attributes:
+        temperature: (t_0, t_f, t_u).
+        rest: log of the weight of all places below the list, relative to its last one.
+        error_scale: (e_0, e_f, e_u).
+        error_levels, error_quantiles: of r / scale, both rising.
+        outside: weights of (1, best score, lead, log f, [unknown]).
+        prior_outside: probability of "outside the area" that the logistic regression was fitted for.
+        places: M.
+        queries: how many queries it was fitted on.
+        data: what they were; says where the probabilities hold.
+    """
+
+    temperature: tuple[float, float, float]
+    rest: float
+    error_scale: tuple[float, float, float]
+    error_levels: tuple[float, ...]
+    error_quantiles: tuple[float, ...]
+    outside: tuple[float, float, float, float, float] | None
+    prior_outside: float
+    places: int
+    queries: int
+    data: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON values for the card."""
+        return {k: list(v) if isinstance(v, tuple) else v for k, v in asdict(self).items()}
+
+    @staticmethod
+    def from_dict(raw: Mapping[str, Any]) -> Calibration:
+        """Read the card's ``calibration``; raises :class:`EncoderError` where it is malformed."""
+        try:
+            result = Calibration(
+                temperature=_numbers(raw["temperature"], 3),
+                rest=_number(raw["rest"]),
+                error_scale=_numbers(raw["error_scale"], 3),
+                error_levels=_numbers(raw["error_levels"]),
+                error_quantiles=_numbers(raw["error_quantiles"]),
+                outside=None if raw["outside"] is None else _numbers(raw["outside"], 5),
+                prior_outside=_number(raw["prior_outside"]),
+                places=int(_number(raw["places"])),
+                queries=int(_number(raw["queries"])),
+                data=str(raw["data"])[:500],
+            )
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
+            raise EncoderError(f"the card's calibration cannot be read ({error!r})") from error
+        levels, quantiles = result.error_levels, result.error_quantiles
+        rising = all(a <= b for a, b in itertools.pairwise(levels))
+        if len(levels) != len(quantiles) or not levels or not rising or result.places < 1:
+            raise EncoderError("the card's calibration has quantiles that do not fit their levels")
+        return result
+
+    def temperature_at(self, seen_share: float, unknown: bool) -> float:
+        """T for a photo that sees a share of the circle."""
+        return math.exp(_linear(self.temperature, seen_share, unknown))
+
+    def error_scale_at(self, seen_share: float, unknown: bool) -> float:
+        """The scale of the position error, metres."""
+        return math.exp(_linear(self.error_scale, seen_share, unknown))
+
+    def within(self, radius_m: Any, seen_share: float, unknown: bool) -> Any:
+        """Probability that the position of a right place is off by at most ``radius_m``."""
+        scaled = np.asarray(radius_m) / self.error_scale_at(seen_share, unknown)
+        return np.interp(scaled, (0.0, *self.error_quantiles), (0.0, *self.error_levels))
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What the candidates say together.
+
+    Attributes:
+        probabilities: of the places, best first; with ``elsewhere_inside`` they add up to 1.
+        elsewhere_inside: that none of the places is the right one, though the photo was taken in the area.
+        radius_m: the truth is this near to the first candidate with probability ``level``; None where no radius
+            within the area reaches it.
+        level: what ``radius_m`` holds for.
+        outside: probability that the photo was taken outside the area; None where that was not calibrated.
+        data: what the calibration was made on.
+    """
+
+    probabilities: tuple[float, ...]
+    elsewhere_inside: float
+    radius_m: float | None
+    level: float
+    outside: float | None
+    data: str
+
+
+def place_probabilities(
+    scores: FloatArray, calibration: Calibration, seen_share: float, unknown: bool
+) -> tuple[FloatArray, float]:
+    """Probabilities of the places [M] from their scores, and of none of them."""
+    temperature = calibration.temperature_at(seen_share, unknown)
+    logits = temperature * np.append(scores, scores[-1])
+    logits[-1] += calibration.rest
+    weights = np.exp(logits - logits.max())
+    weights /= weights.sum()
+    return weights[:-1], float(weights[-1])
+
+
+def credible_radius(
+    probabilities: FloatArray,
+    distances_m: FloatArray,
+    calibration: Calibration,
+    seen_share: float,
+    unknown: bool,
+    level: float = LEVEL,
+) -> float | None:
+    """The radius about the first place that holds the truth with probability ``level``; None where none does.
+
+    Args:
+        distances_m: [M] of the places from the first.
+    """
+
+    def inside(radius: float) -> float:
+        # The truth lies about each place by the error's distribution; about the others in no known direction, so
+        # their share counts by how far the circle reaches past them.
+        own = probabilities[0] * calibration.within(radius, seen_share, unknown)
+        reach = np.maximum(radius - distances_m[1:], 0.0)
+        return float(own + probabilities[1:] @ calibration.within(reach, seen_share, unknown))
+
+    low, high = 0.0, 1.0
+    while inside(high) < level:
+        low, high = high, high * 2
+        if high > 1e6:
+            return None
+    for _ in range(30):
+        middle = (low + high) / 2
+        low, high = (low, middle) if inside(middle) >= level else (middle, high)
+    return high
+
+
+def outside_features(scores: FloatArray, seen_share: float, unknown: bool) -> FloatArray:
+    """What the logistic regression of "outside the area" looks at, [5]."""
+    return np.array([1.0, scores[0], scores[0] - scores[-1], _log(seen_share), float(unknown)])
+
+
+def make_posterior(
+    scores: FloatArray,
+    distances_m: FloatArray,
+    calibration: Calibration,
+    seen_share: float,
+    unknown: bool,
+) -> Posterior:
+    """The posterior over places.
+
+    Args:
+        scores: [M] of the distinct places, falling.
+        distances_m: [M] from the first.
+        seen_share: mean share of the blocks that the photo sees.
+        unknown: whether the heading had to be found.
+    """
+    scores = np.asarray(scores, np.float64)[: calibration.places]
+    probabilities, rest = place_probabilities(scores, calibration, seen_share, unknown)
+    radius = credible_radius(
+        probabilities, np.asarray(distances_m)[: len(scores)], calibration, seen_share, unknown
+    )
+    outside = None
+    if calibration.outside is not None:
+        logit = float(outside_features(scores, seen_share, unknown) @ np.array(calibration.outside))
+        outside = 1.0 / (1.0 + math.exp(-min(max(logit, -50.0), 50.0)))
+    return Posterior(tuple(probabilities.tolist()), rest, radius, LEVEL, outside, calibration.data)
+
+
+def _linear(weights: tuple[float, float, float], seen_share: float, unknown: bool) -> float:
+    value = weights[0] + weights[1] * _log(seen_share) + weights[2] * float(unknown)
+    return min(max(value, -20.0), 20.0)
+
+
+def _log(seen_share: float) -> float:
+    return math.log(min(max(seen_share, 1e-3), 1.0))
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool) or not math.isfinite(value):
+        raise ValueError(f"{value!r} is no number")
+    return float(value)
+
+
+def _numbers(value: Any, count: int | None = None) -> Any:
+    numbers = tuple(_number(item) for item in value)
+    if count is not None and len(numbers) != count:
+        raise ValueError(f"{len(numbers)} numbers where {count} belong")
+    return numbers

@@ -1,0 +1,195 @@
+"""One search over an index for all turns of a photo, and the distinct places among the tiles it finds."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from engine.geo import LocalFrame
+from engine.localize.refine import Neighbourhood, Refined, refine
+
+if TYPE_CHECKING:
+    from engine.index import Index
+    from engine.index.area import Area
+    from engine.localize.plan import Plan
+
+TILES_A_TURN = 128
+"""Tiles asked for every turn. A place holds up to some ten tiles that score alike, so ten places need about this."""
+
+POOL = 2048
+"""Tiles kept of what all turns found together."""
+
+PLACES = 50
+"""Distinct places that the posterior weighs; more of them change it by less than it is sure of."""
+
+SEPARATION_STRIDES = 1.5
+SEPARATION_EXTENTS = 0.2
+"""Two tiles nearer than the larger of these show one place: the worse one is folded into the better."""
+
+NEIGHBOUR_STRIDES = 1.6
+"""Tiles this near to a place's best one take part in placing it: three by three on a regular grid."""
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """The tiles a search found, best first, every one once.
+
+    Attributes:
+        ids: [n] tile ids.
+        scores: [n], the best over all turns.
+        turns: [n], the hypothesis of the plan that gave it.
+        run_seconds: the index's own time.
+    """
+
+    ids: NDArray[np.int64]
+    scores: NDArray[np.float32]
+    turns: NDArray[np.intp]
+    run_seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class Place:
+    """A distinct place: its best tile, and where between the tiles the photo fits best."""
+
+    tile_id: int
+    score: float
+    turn: int
+    tile_lat: float
+    tile_lon: float
+    lat: float
+    lon: float
+    heading_deg: float
+
+
+def search_tiles(
+    queries: NDArray[np.float32],
+    index: Index,
+    *,
+    count: int = TILES_A_TURN,
+    ids: NDArray[np.int64] | None = None,
+) -> Found:
+    """The best tiles for queries [Q, D] of one photo, by their best turn.
+
+    Args:
+        count: tiles asked for every turn.
+        ids: the tiles that may answer; None: all.
+    """
+    start = time.perf_counter()
+    scores, tiles = index.search(queries, count, ids)
+    seconds = time.perf_counter() - start
+    flat, owners = scores.ravel(), tiles.ravel()
+    order = np.argsort(-flat, kind="stable")
+    order = order[owners[order] >= 0]  # faiss fills up with -1 where there are too few
+    _, first = np.unique(owners[order], return_index=True)
+    best = order[np.sort(first)][:POOL]
+    return Found(owners[best].astype(np.int64), flat[best], best // scores.shape[1], seconds)
+
+
+def separation_m(extent_m: float, stride_m: float) -> float:
+    """How far apart two tiles must be to be two places, metres."""
+    return max(SEPARATION_STRIDES * stride_m, SEPARATION_EXTENTS * extent_m)
+
+
+def distinct(
+    east: NDArray[np.float64], north: NDArray[np.float64], separation: float, count: int
+) -> NDArray[np.intp]:
+    """Non-maximum suppression: the first of the points, best first, that lie ``separation`` apart; up to ``count``."""
+    left = np.arange(len(east))
+    kept: list[int] = []
+    while len(left) and len(kept) < count:
+        best = left[0]
+        kept.append(int(best))
+        away = (east[left] - east[best]) ** 2 + (north[left] - north[best]) ** 2 >= separation**2
+        left = left[away]
+    return np.asarray(kept, np.intp)
+
+
+def places_of(
+    found: Found,
+    queries: NDArray[np.float32],
+    plan: Plan,
+    index: Index,
+    *,
+    count: int = PLACES,
+    refined: int = 10,
+    ids: NDArray[np.int64] | None = None,
+) -> list[Place]:
+    """Distinct places among the tiles found, best first; the first ``refined`` are placed between the tiles."""
+    if not len(found.ids):
+        return []
+    lat, lon = centres_of(index, found.ids)
+    frame = LocalFrame(float(lat[0]), float(lon[0]))
+    east, north = frame.to_local(lat, lon)
+    manifest = index.manifest
+    picks = distinct(east, north, separation_m(manifest.extent_m, manifest.stride_m), count)
+    around = _neighbourhoods(picks[:refined], lat, lon, frame, index, queries, ids)
+    places: list[Place] = []
+    for rank, pick in enumerate(picks):
+        turn = int(found.turns[pick])
+        here_lat, here_lon = float(lat[pick]), float(lon[pick])
+        at = Refined(0.0, 0.0, float(plan.headings[turn]))
+        if rank < len(around):
+            at = refine(around[rank], plan, turn, manifest.stride_m)
+        place = LocalFrame(here_lat, here_lon).to_wgs84(at.east_m, at.north_m)
+        places.append(
+            Place(
+                tile_id=int(found.ids[pick]),
+                score=float(found.scores[pick]),
+                turn=turn,
+                tile_lat=here_lat,
+                tile_lon=here_lon,
+                lat=float(place[0]),
+                lon=float(place[1]),
+                heading_deg=at.heading_deg,
+            )
+        )
+    return places
+
+
+def ids_in_area(index: Index, area: Area) -> NDArray[np.int64]:
+    """The tiles whose centres lie in an area, for :class:`engine.localize.Query`."""
+    lat, lon = index.centres
+    return np.flatnonzero(area.contains(lat, lon)).astype(np.int64)
+
+
+def centres_of(
+    index: Index, ids: NDArray[np.int64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Latitudes and longitudes of tiles by id."""
+    lat, lon = index.centres
+    return np.asarray(lat[ids], np.float64), np.asarray(lon[ids], np.float64)
+
+
+def _neighbourhoods(
+    picks: NDArray[np.intp],
+    lat: NDArray[np.float64],
+    lon: NDArray[np.float64],
+    frame: LocalFrame,
+    index: Index,
+    queries: NDArray[np.float32],
+    allowed: NDArray[np.int64] | None,
+) -> list[Neighbourhood]:
+    """The tiles around every pick with their scores for all turns: one read of vectors for all picks together."""
+    radius = NEIGHBOUR_STRIDES * index.manifest.stride_m
+    around = [np.asarray(index.near(float(lat[p]), float(lon[p]), radius), np.int64) for p in picks]
+    if allowed is not None:
+        around = [near[np.isin(near, allowed)] for near in around]
+    together = np.unique(np.concatenate(around)) if around else np.zeros(0, np.int64)
+    if not len(together):
+        return []
+    scores = index.vectors(together) @ queries.T
+    east, north = frame.to_local(*centres_of(index, together))
+    own_east, own_north = frame.to_local(lat[picks], lon[picks])
+    result: list[Neighbourhood] = []
+    for number, near in enumerate(around):
+        rows = np.searchsorted(together, near)
+        result.append(
+            Neighbourhood(
+                east[rows] - own_east[number], north[rows] - own_north[number], scores[rows]
+            )
+        )
+    return result

@@ -1,0 +1,75 @@
+"""What a result says, in the words of the program: the same on the command line and in the window."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from engine.localize.result import Result
+
+Verdict = Literal["located", "several", "unsure", "outside", "ranked", "nothing"]
+
+EQUAL_SHARE = 0.5
+"""Places with at least this share of the first one's probability fit "about equally"."""
+
+OUTSIDE = 0.5
+"""From this probability on the photo was probably not taken in the area."""
+
+USEFUL_RADIUS_M = 250.0
+"""A larger circle says nothing that helps; the ranks alone are given then."""
+
+_NUMBERS = ("No", "One", "Two", "Three", "Four", "Five", "Six", "Seven", "Eight", "Nine", "Ten")
+
+
+def rivals(result: Result) -> int:
+    """How many of the first candidates fit about as well as the very first, itself included."""
+    chances = [c.probability for c in result.candidates if c.probability is not None]
+    return sum(chance >= EQUAL_SHARE * chances[0] for chance in chances) if chances else 0
+
+
+def verdict(result: Result) -> Verdict:
+    """Which of the states an answer is in.
+
+    located: one place, with a radius; several: some fit about equally; unsure: calibrated, but no place stands out
+    and none is small; outside: probably not in this area; ranked: no calibration, so ranks alone; nothing: no tiles.
+    """
+    if not result.candidates:
+        return "nothing"
+    posterior = result.posterior
+    if posterior is None:
+        return "ranked"
+    if posterior.outside is not None and posterior.outside >= OUTSIDE:
+        return "outside"
+    if posterior.radius_m is not None and posterior.radius_m <= USEFUL_RADIUS_M:
+        return "located"
+    return "several" if 1 < rivals(result) < len(_NUMBERS) - 1 else "unsure"
+
+
+def headline(result: Result) -> str:
+    """The answer in a sentence or two."""
+    state = verdict(result)
+    if state == "nothing":
+        return "No tile lies in the area that was asked for."
+    if state == "ranked":
+        return "Best match here. How sure that is cannot be said: this encoder is not calibrated."
+    if state == "outside":
+        return "Probably not in this area: nothing here matches better than chance."
+    if state == "several":
+        return f"{_NUMBERS[rivals(result)]} places fit about equally."
+    if state == "unsure":
+        return "No place stands out. The best matches are listed; take them as hints."
+    posterior = result.posterior
+    assert posterior is not None and posterior.radius_m is not None
+    radius = rounded_radius(posterior.radius_m)
+    return f"Most likely here. 9 in 10 such answers are within {radius} m."
+
+
+def rounded_radius(radius_m: float) -> int:
+    """Metres, rounded up to two digits: never promise more than was measured."""
+    step = 10 ** max(0, math.floor(math.log10(max(radius_m, 1.0))) - 1)
+    return math.ceil(radius_m / step - 1e-9) * step
+
+
+def position(lat: float, lon: float) -> str:
+    """A position for people: ``48.870123° S, 123.390456° W`` (a tenth of a metre)."""
+    return f"{abs(lat):.6f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.6f}° {'E' if lon >= 0 else 'W'}"
