@@ -19,7 +19,13 @@ from engine.photo.polar import polar_warp
 from engine.training.cache import CachedTown
 from engine.training.photometric import recolour
 from engine.training.recipes import BatchSection, Recipe
-from engine.training.views import Cameras, draw_cameras, panorama_canvases, perspective_canvases, seen_blocks
+from engine.training.views import (
+    Cameras,
+    draw_cameras,
+    panorama_canvases,
+    perspective_canvases,
+    seen_blocks,
+)
 
 _POLAR_THREADS = 2
 

@@ -43,7 +43,9 @@ class CachedTown:
     def __len__(self) -> int:
         return len(self.positions)
 
-    def tile(self, east_m: float, south_m: float, extent_m: float, pixels: int) -> NDArray[np.uint8]:
+    def tile(
+        self, east_m: float, south_m: float, extent_m: float, pixels: int
+    ) -> NDArray[np.uint8]:
         """Cut the tile [pixels, pixels, 3] whose centre is nearest to a position, to half a pixel of the orthophoto.
 
         The orthophoto must have the tile's resolution, or a whole multiple of it, which is then averaged.
@@ -52,14 +54,17 @@ class CachedTown:
         factor = round(step)
         if factor < 1 or abs(step - factor) > 1e-6:
             raise DatasetError(
-                f"tiles of {extent_m / pixels:g} m a pixel cannot be cut from {self.resolution_m:g} m", self.folder
+                f"tiles of {extent_m / pixels:g} m a pixel cannot be cut from {self.resolution_m:g} m",
+                self.folder,
             )
         side = pixels * factor
         left = round(float(east_m) / self.resolution_m - side / 2)
         top = round(float(south_m) / self.resolution_m - side / 2)
         height, width = self.ortho.shape[:2]
         if left < 0 or top < 0 or left + side > width or top + side > height:
-            raise DatasetError(f"a tile at {east_m:.1f}, {south_m:.1f} m reaches over the edge", self.folder)
+            raise DatasetError(
+                f"a tile at {east_m:.1f}, {south_m:.1f} m reaches over the edge", self.folder
+            )
         cut = np.asarray(self.ortho[top : top + side, left : left + side])
         if factor == 1:
             return cut
@@ -112,13 +117,18 @@ def find_towns(data: Path) -> list[Path]:
     return sorted(path.parent for path in data.glob("town-*/" + META))
 
 
+def find_training_towns(data: Path, split: Literal["train", "validation"]) -> list[CachedTown]:
+    """All finished towns of one split; there may be none."""
+    return [town for town in map(open_town, find_towns(data)) if town.split == split and len(town)]
+
+
 def open_towns(data: Path, split: Literal["train", "validation"]) -> list[CachedTown]:
     """All finished towns of one split.
 
     Raises:
         DatasetError: when there are none.
     """
-    towns = [town for town in map(open_town, find_towns(data)) if town.split == split and len(town)]
+    towns = find_training_towns(data, split)
     if not towns:
         raise DatasetError(f"holds no {split} towns", data, "Make some with: nadir world --help")
     return towns

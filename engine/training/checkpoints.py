@@ -40,5 +40,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise TrainingError("is not a checkpoint of this program", path)
     if state.get("version") != VERSION:
-        raise TrainingError(f"has version {state.get('version')}; this program reads {VERSION}", path)
+        raise TrainingError(
+            f"has version {state.get('version')}; this program reads {VERSION}", path
+        )
     return state

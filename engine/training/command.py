@@ -14,6 +14,7 @@ import torch
 
 from engine.errors import Cancelled, NadirError, TrainingError
 from engine.training.events import to_stdout_and_file
+from engine.training.memory import keep_memory
 from engine.training.recipes import load_recipe
 from engine.training.trainer import CHECKPOINT, Trainer
 
@@ -22,10 +23,16 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``nadir train``."""
     parser.add_argument("--recipe", required=True, help="a recipe's name or file")
     parser.add_argument("--data", type=Path, required=True, help="folder of cached training towns")
-    parser.add_argument("--out", type=Path, required=True, help="folder for checkpoints and the log")
+    parser.add_argument(
+        "--out", type=Path, required=True, help="folder for checkpoints and the log"
+    )
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
-    parser.add_argument("--device", default="auto", help="auto, cpu or cuda:0 (default: %(default)s)")
-    parser.add_argument("--minutes", type=float, help="train for so long instead of the recipe's steps")
+    parser.add_argument(
+        "--device", default="auto", help="auto, cpu or cuda:0 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--minutes", type=float, help="train for so long instead of the recipe's steps"
+    )
 
 
 def add_export_arguments(parser: argparse.ArgumentParser) -> None:
@@ -36,16 +43,26 @@ def add_export_arguments(parser: argparse.ArgumentParser) -> None:
 
 def train(args: argparse.Namespace) -> int:
     """Train; the events go to standard output and to ``events.jsonl`` in the output folder."""
+    keep_memory()
     recipe = load_recipe(args.recipe)
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / CHECKPOINT
     if checkpoint.exists() and not args.resume:
         raise TrainingError(
-            "a training stands there already", args.out, "Go on with it by --resume, or choose another folder"
+            "a training stands there already",
+            args.out,
+            "Go on with it by --resume, or choose another folder",
         )
     emit = to_stdout_and_file(args.out / "events.jsonl")
     try:
-        trainer = Trainer(recipe, args.data, args.out, device=_device(args.device), minutes=args.minutes, emit=emit)
+        trainer = Trainer(
+            recipe,
+            args.data,
+            args.out,
+            device=_device(args.device),
+            minutes=args.minutes,
+            emit=emit,
+        )
         if args.resume and checkpoint.exists():
             trainer.resume(checkpoint)
         trainer.run()
@@ -80,7 +97,10 @@ def main(argv: list[str] | None = None) -> int:
     """Train or export without the rest of the command line: ``python -m engine.training.command train ...``."""
     parser = argparse.ArgumentParser(prog="python -m engine.training.command")
     verbs = parser.add_subparsers(required=True)
-    for name, add, run in (("train", add_train_arguments, train), ("export", add_export_arguments, export)):
+    for name, add, run in (
+        ("train", add_train_arguments, train),
+        ("export", add_export_arguments, export),
+    ):
         verb = verbs.add_parser(name)
         add(verb)
         verb.set_defaults(run=run)

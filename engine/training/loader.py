@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from engine.training.batch import Batch, make_batch
 from engine.training.cache import CachedTown, open_town
+from engine.training.memory import keep_memory
 from engine.training.recipes import Recipe
 
 _AHEAD = 3
@@ -51,7 +52,9 @@ def batches(
         prefetch_factor=_AHEAD if workers else None,
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker if workers else None,
-        generator=torch.Generator().manual_seed(0),  # so that making workers draws nothing from the global one
+        generator=torch.Generator().manual_seed(
+            0
+        ),  # so that making workers draws nothing from the global one
     )
     for batch in loader:
         yield batch.to(device)
@@ -59,5 +62,6 @@ def batches(
 
 def _start_worker(number: int) -> None:
     torch.set_num_threads(1)
+    keep_memory()
     if hasattr(os, "nice"):
         os.nice(_NICE)

@@ -77,7 +77,9 @@ def sector_info_nce(
     target[index, index] = shift_targets(shift, blocks).to(logits.dtype)
     unfair = too_near[:, :, None]
     by_photo = _cross_entropy(logits, target, unfair, smoothing)
-    by_tile = _cross_entropy(logits.transpose(0, 1), target.transpose(0, 1), unfair.transpose(0, 1), smoothing)
+    by_tile = _cross_entropy(
+        logits.transpose(0, 1), target.transpose(0, 1), unfair.transpose(0, 1), smoothing
+    )
     return (by_photo + by_tile) / 2
 
 

@@ -32,7 +32,9 @@ def recolour(
     levels = (np.arange(256, dtype=np.float32) / 255)[None, :] ** gamma[:, None]
     matrix = np.eye(3) * np.exp(rng.normal(0.0, how.contrast, (count, 1, 1)))
     matrix = matrix + rng.normal(0.0, how.colour, (count, 3, 3))
-    offset = rng.normal(0.0, how.brightness, (count, 1)) + rng.normal(0.0, how.brightness / 3, (count, 3))
+    offset = rng.normal(0.0, how.brightness, (count, 1)) + rng.normal(
+        0.0, how.brightness / 3, (count, 3)
+    )
     # Contrast turns about the middle grey; then comes the normalisation, value - mean over std.
     offset = offset + 0.5 - matrix.sum(2) * 0.5
     scale = 1 / np.array(std)
@@ -46,7 +48,9 @@ def recolour(
     for i in range(count):
         light = torch.from_numpy(levels[i][images[i]]).view(-1, 3)
         flat = out[i].view(3, -1)
-        torch.addmm(torch.from_numpy(offset[i])[:, None], torch.from_numpy(matrix[i]), light.T, out=flat)
+        torch.addmm(
+            torch.from_numpy(offset[i])[:, None], torch.from_numpy(matrix[i]), light.T, out=flat
+        )
         noise = sheet[starts[i] : starts[i] + flat.numel()].view_as(flat)
         flat.add_(noise, alpha=float(strength[i]))
     if len(blurred):

@@ -273,7 +273,9 @@ def _section(kind: type, raw: Any, where: str) -> Any:
     unknown = sorted(set(raw) - known)
     if unknown:
         choices = ", ".join(sorted(known))
-        raise TrainingError(f'the key "{prefix}{unknown[0]}" is unknown', None, f"Known are: {choices}")
+        raise TrainingError(
+            f'the key "{prefix}{unknown[0]}" is unknown', None, f"Known are: {choices}"
+        )
     if kind is Recipe and "name" not in raw:
         raise TrainingError('the key "name" is missing')
     return kind(**{key: _value(hints[key], value, prefix + key) for key, value in raw.items()})

@@ -15,7 +15,7 @@ from engine.errors import TrainingError
 from engine.networks import DualEncoder, build_network
 from engine.training.average import WeightAverage
 from engine.training.branches import BranchRunner
-from engine.training.cache import find_towns, open_towns
+from engine.training.cache import find_training_towns, open_towns
 from engine.training.checkpoints import load_checkpoint, save_checkpoint
 from engine.training.events import Emit, to_stdout
 from engine.training.loader import batches
@@ -94,7 +94,9 @@ class Trainer:
         state = load_checkpoint(path)
         if state["recipe"] != self.recipe.to_dict():
             raise TrainingError(
-                "was made by another recipe", path, "Resume with the recipe it began with, or choose another folder"
+                "was made by another recipe",
+                path,
+                "Resume with the recipe it began with, or choose another folder",
             )
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
@@ -107,7 +109,10 @@ class Trainer:
         self.out.mkdir(parents=True, exist_ok=True)
         recipe, progress = self.recipe, self.progress
         runner = BranchRunner(
-            self.model.query, self.model.reference, self.device, bf16=recipe.optimiser.precision == "bf16"
+            self.model.query,
+            self.model.reference,
+            self.device,
+            bf16=recipe.optimiser.precision == "bf16",
         )
         self._announce()
         try:
@@ -119,7 +124,9 @@ class Trainer:
         if not progress.validations or progress.validations[-1]["step"] != progress.step:
             self._validate()
         path = self._save(CHECKPOINT)
-        self.emit("done", step=progress.step, elapsed_s=round(progress.elapsed_s, 1), file=str(path))
+        self.emit(
+            "done", step=progress.step, elapsed_s=round(progress.elapsed_s, 1), file=str(path)
+        )
         return path
 
     def share(self) -> float:
@@ -199,18 +206,15 @@ class Trainer:
         """Measure the averaged weights on the validation town, where there is one."""
         progress = self.progress
         if self._validation is None:
-            names = {folder.name for folder in find_towns(self.data)}
-            try:
-                town = open_towns(self.data, "validation")[0]
-            except TrainingError:
-                raise
-            except Exception:
+            towns = find_training_towns(self.data, "validation")
+            if not towns:
                 return
-            assert town.name in names
-            self._validation = TownValidation(town, self.recipe)
+            self._validation = TownValidation(towns[0], self.recipe)
         bf16 = self.recipe.optimiser.precision == "bf16"
         measured = self._validation.measure(self.average.model, bf16=bf16)
-        self.emit("validation", step=progress.step, elapsed_s=round(progress.elapsed_s, 1), **measured)
+        self.emit(
+            "validation", step=progress.step, elapsed_s=round(progress.elapsed_s, 1), **measured
+        )
         progress.validations.append({"step": progress.step, **measured})
         firsts = [next(iter(values.values())) for values in measured["queries"].values()]
         score = sum(firsts) / len(firsts)
@@ -253,7 +257,7 @@ class Trainer:
             "step",
             step=progress.step,
             loss=round(window.loss / window.steps, 4),
-            scale=round(float(self.model.log_scale.exp()), 2),
+            scale=round(float(self.model.log_scale.detach().exp()), 2),
             lr=round(rate, 7),
             share=round(self.share(), 4),
             pairs_per_second=round(window.steps * self.recipe.batch.size / window.seconds, 1),

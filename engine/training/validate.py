@@ -7,6 +7,7 @@ functions, encoded at every sub-shift, and compared with every tile at every tur
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,9 @@ _SEED = 20_011
 _PLACES = 10
 _APART_M = 12.0
 
+Judged = tuple[float, float, float]
+"""Metres from the best tile to the truth, from the best of the first ten places, degrees of heading."""
+
 
 class TownValidation:
     """A town, its tiles and its photos, made once and measured as often as wanted."""
@@ -45,7 +49,12 @@ class TownValidation:
         self._photos = {"360": [], "90": []}
         canvas = recipe.query_branch
         height, width = canvas.input_size
-        shape = {"height": height, "width": width, "top_deg": canvas.top_deg, "bottom_deg": canvas.bottom_deg}
+        shape = {
+            "height": height,
+            "width": width,
+            "top_deg": canvas.top_deg,
+            "bottom_deg": canvas.bottom_deg,
+        }
         whole = View("panorama", 360.0, top_deg=town.top_deg, bottom_deg=town.bottom_deg)
         for i, index in enumerate(chosen):
             panorama = np.asarray(town.panoramas[index])
@@ -59,7 +68,6 @@ class TownValidation:
             )  # fmt: skip
             self._photos["90"].append(to_canvas(photo, View("perspective", 90.0), **shape))
 
-    @torch.no_grad()
     def measure(self, model: DualEncoder, *, bf16: bool) -> dict[str, Any]:
         """Encode, search, compare with the truth.
 
@@ -75,7 +83,9 @@ class TownValidation:
         queries = {
             f"{kind} {heading}": values
             for kind in self._photos
-            for heading, values in self._measure_kind(model.query, kind, tiles, device, bf16).items()
+            for heading, values in self._measure_kind(
+                model.query, kind, tiles, device, bf16
+            ).items()
         }
         return {
             "seconds": round(time.perf_counter() - start, 1),
@@ -83,43 +93,46 @@ class TownValidation:
             "queries": queries,
         }
 
-    def _encode_tiles(self, branch: SectorEncoder, device: torch.device, bf16: bool) -> Tensor:
-        parts = []
-        for i in range(0, len(self._tiles), _CHUNK):
-            images = normalise(self._tiles[i : i + _CHUNK], self._recipe.reference_branch)
-            parts.append(_encode(branch, images, device, bf16))
-        return torch.cat(parts)
+    def _encode_tiles(
+        self, pool: ThreadPoolExecutor, branch: SectorEncoder, device: torch.device, bf16: bool
+    ) -> Tensor:
+        def encode(first: int) -> Tensor:
+            images = normalise(
+                self._tiles[first : first + _CHUNK], self._recipe.reference_branch
+            )
+            return _encode(branch, images, device, bf16)
+
+        return torch.cat(list(pool.map(encode, range(0, len(self._tiles), _CHUNK))))
 
     def _measure_kind(
-        self, branch: SectorEncoder, kind: str, tiles: Tensor, device: torch.device, bf16: bool
+        self,
+        pool: ThreadPoolExecutor,
+        branch: SectorEncoder,
+        kind: str,
+        tiles: Tensor,
+        device: torch.device,
+        bf16: bool,
     ) -> dict[str, dict[str, float]]:
         recipe = self._recipe
-        blocks, width = recipe.network.azimuth_blocks, recipe.canvas.width
-        subshifts = recipe.canvas.query_subshifts
-        step = width // (blocks * subshifts)
-        found: dict[str, list[tuple[float, float, float]]] = {"known": [], "unknown": []}
-        for i, (canvas, mask) in enumerate(self._photos[kind]):
-            upright = canvas_to_input(canvas, mask, recipe.query_branch)[0]
-            images = np.stack([np.roll(upright, j * step, axis=-1) for j in range(subshifts)])
-            codes = _encode(branch, images, device, bf16).unflatten(1, (blocks, -1))
-            rows = []
-            for j in range(subshifts):
-                seen = torch.from_numpy(seen_blocks(np.roll(mask, j * step, axis=1), blocks)).to(device)
-                code = codes[j] * (seen * blocks / seen.sum().clamp_min(1e-6))[:, None]
-                rows += [torch.roll(code, s, 0).flatten() for s in range(blocks)]
-            scores = (torch.stack(rows) @ tiles.T).cpu().numpy()  # [subshifts * K, tiles]
-            # Row (j, s): the canvas was rolled by j parts of a block and its blocks by s.
-            turn = np.concatenate([np.arange(blocks) - j / subshifts for j in range(subshifts)])
-            headings = (turn * 360.0 / blocks) % 360.0
+        blocks, subshifts = recipe.network.azimuth_blocks, recipe.canvas.query_subshifts
+        # Row (j, s) of the scores: the canvas was rolled by j parts of a block, its blocks by s.
+        turn = np.concatenate([np.arange(blocks) - j / subshifts for j in range(subshifts)])
+        headings = (turn * 360.0 / blocks) % 360.0
+
+        def answer(i: int) -> tuple[Judged, Judged]:
+            codes = self._photo_codes(branch, kind, i, device, bf16)
+            scores = (codes @ tiles.T).cpu().numpy()
             apart = np.abs((headings - self._headings[i] + 180.0) % 360.0 - 180.0)
-            found["known"].append(self._judge(scores[int(apart.argmin())], i, 0.0))
-            best = scores.argmax(axis=0)
-            top = int(scores.max(axis=0).argmax())
-            found["unknown"].append(self._judge(scores.max(axis=0), i, float(apart[best[top]])))
+            best = scores.max(axis=0)
+            turned = float(apart[scores[:, int(best.argmax())].argmax()])
+            return self._judge(scores[int(apart.argmin())], i, 0.0), self._judge(best, i, turned)
+
+        answers = list(pool.map(answer, range(len(self._photos[kind]))))
+        found = {"known": [a[0] for a in answers], "unknown": [a[1] for a in answers]}
         within = recipe.validation.within_m
         result = {}
-        for heading, rows in found.items():
-            error, tenth, turned = np.array(rows).T
+        for heading, judged in found.items():
+            error, tenth, turned = np.array(judged).T
             right = error < within
             result[heading] = {
                 f"R@1<{within:g}m": round(float(right.mean()), 4),
@@ -127,10 +140,14 @@ class TownValidation:
                 "median_error_m": round(float(np.median(error)), 2),
             }
             if heading == "unknown" and right.any():
-                result[heading]["median_heading_error_deg"] = round(float(np.median(turned[right])), 2)
+                result[heading]["median_heading_error_deg"] = round(
+                    float(np.median(turned[right])), 2
+                )
         return result
 
-    def _judge(self, scores: NDArray[np.float32], query: int, turned: float) -> tuple[float, float, float]:
+    def _judge(
+        self, scores: NDArray[np.float32], query: int, turned: float
+    ) -> tuple[float, float, float]:
         """Error of the best tile, the least error of the first ten places, the heading's error."""
         order = np.argsort(-scores)[:400]
         places: list[NDArray[np.float64]] = []
@@ -144,9 +161,16 @@ class TownValidation:
         return errors[0], min(errors), turned
 
 
-def _encode(branch: SectorEncoder, images: NDArray[np.float32], device: torch.device, bf16: bool) -> Tensor:
+def _start_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def _encode(
+    branch: SectorEncoder, images: NDArray[np.float32], device: torch.device, bf16: bool
+) -> Tensor:
     batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
-    with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+    # Whether gradients are wanted is a thread's own business, so it is said here.
+    with torch.no_grad(), torch.autocast(device.type, torch.bfloat16, enabled=bf16):
         return branch(batch).float()
 
 
@@ -159,7 +183,9 @@ def _grid(town: CachedTown, recipe: Recipe) -> NDArray[np.float64]:
     return np.stack(np.meshgrid(east, south), axis=2).reshape(-1, 2)
 
 
-def _polar_tiles(town: CachedTown, centres: NDArray[np.float64], recipe: Recipe) -> NDArray[np.uint8]:
+def _polar_tiles(
+    town: CachedTown, centres: NDArray[np.float64], recipe: Recipe
+) -> NDArray[np.uint8]:
     tile = recipe.tile
     polar = np.empty((len(centres), tile.height, tile.width, 3), np.uint8)
     for i in range(0, len(centres), _CHUNK):

@@ -84,8 +84,12 @@ def panorama_canvases(
     height, width = panoramas.shape[1:3]
     columns = np.rint(cameras.heading_deg * width / 360.0).astype(np.int64)
     # Rounding is under half a column (a hundredth of a block's width): less than the target can show.
-    turned = np.stack([np.roll(p, -int(c), axis=1) for p, c in zip(panoramas, columns, strict=True)])
-    rows = torch.from_numpy(_area_rows(height, edges, canvas.height, (canvas.top_deg, canvas.bottom_deg)))
+    turned = np.stack(
+        [np.roll(p, -int(c), axis=1) for p, c in zip(panoramas, columns, strict=True)]
+    )
+    rows = torch.from_numpy(
+        _area_rows(height, edges, canvas.height, (canvas.top_deg, canvas.bottom_deg))
+    )
     factor = width // canvas.width
     image = torch.from_numpy(turned).float()
     if factor > 1:
@@ -108,31 +112,46 @@ def perspective_canvases(
     columns = _columns(cameras, canvas, full)
     x, y, azimuth, elevation = (
         torch.from_numpy(a)
-        for a in _canvas_rays(canvas.height, canvas.width, canvas.top_deg, canvas.bottom_deg, columns)
+        for a in _canvas_rays(
+            canvas.height, canvas.width, canvas.top_deg, canvas.bottom_deg, columns
+        )
     )
-    tilt = [camera_axes(float(p), float(r)) for p, r in zip(cameras.pitch_deg, cameras.roll_deg, strict=True)]
+    tilt = [
+        camera_axes(float(p), float(r))
+        for p, r in zip(cameras.pitch_deg, cameras.roll_deg, strict=True)
+    ]
     axes = torch.from_numpy(np.array(tilt, np.float32))  # [N, (right, forward, up), 3]
     if full:
         level = torch.cos(elevation)
-        ray = torch.stack([level * torch.sin(azimuth), level * torch.cos(azimuth), torch.sin(elevation)])
+        ray = torch.stack(
+            [level * torch.sin(azimuth), level * torch.cos(azimuth), torch.sin(elevation)]
+        )
         seen = torch.ones((len(cameras), *x.shape), dtype=torch.bool)
         ray = ray.expand(len(cameras), -1, -1, -1)
     else:
-        assumed = torch.from_numpy(np.tan(np.radians(cameras.assumed_fov_deg) / 2).astype(np.float32))
+        assumed = torch.from_numpy(
+            np.tan(np.radians(cameras.assumed_fov_deg) / 2).astype(np.float32)
+        )
         true = torch.from_numpy(np.tan(np.radians(cameras.fov_deg) / 2).astype(np.float32))
         high = assumed / torch.from_numpy(cameras.aspect.astype(np.float32))
         seen = (x.abs() <= assumed[:, None, None]) & (y.abs() <= high[:, None, None])
         ratio = (true / assumed)[:, None, None]
-        ray = torch.stack([x * ratio, torch.ones_like(x).expand(len(cameras), -1, -1), y * ratio], dim=1)
+        ray = torch.stack(
+            [x * ratio, torch.ones_like(x).expand(len(cameras), -1, -1), y * ratio], dim=1
+        )
     world = torch.einsum("nahw,nac->nchw", ray, axes)
-    turn = torch.atan2(world[:, 0], world[:, 1]) / torch.pi  # -1..1 over the full turn, 0 at the heading
+    turn = (
+        torch.atan2(world[:, 0], world[:, 1]) / torch.pi
+    )  # -1..1 over the full turn, 0 at the heading
     rise = torch.rad2deg(torch.atan2(world[:, 2], torch.hypot(world[:, 0], world[:, 1])))
     grid = torch.stack([turn, 1 - 2 * (rise - edges[1]) / (edges[0] - edges[1])], dim=3)
     # grid_sample knows no full turn: the panorama is rolled to have the heading in its middle instead.
     width = panoramas.shape[2]
     exact = cameras.heading_deg * width / 360.0
     whole = np.rint(exact).astype(np.int64)
-    grid[..., 0] += torch.from_numpy(((exact - whole) * 2 / width).astype(np.float32))[:, None, None]
+    grid[..., 0] += torch.from_numpy(((exact - whole) * 2 / width).astype(np.float32))[
+        :, None, None
+    ]
     turned = np.stack([np.roll(p, -int(c), axis=1) for p, c in zip(panoramas, whole, strict=True)])
     source = torch.from_numpy(turned).permute(0, 3, 1, 2).float()
     fine = F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
@@ -140,7 +159,9 @@ def perspective_canvases(
     count = F.avg_pool2d(weight, _SAMPLES)
     mean = F.avg_pool2d(fine * weight, _SAMPLES) / count.clamp_min(0.25)
     mask = count[:, 0] >= 0.5
-    mean = (mean * mask[:, None]).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    mean = (
+        (mean * mask[:, None]).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    )
     pixels = np.zeros((len(cameras), canvas.height, canvas.width, 3), np.uint8)
     seen_pixels = np.zeros(pixels.shape[:3], bool)
     first = (canvas.width - columns) // 2
@@ -171,7 +192,8 @@ def _canvas_rays(
     across = (np.arange(columns * _SAMPLES) + 0.5) / (columns * _SAMPLES) - 0.5
     down = (np.arange(height * _SAMPLES) + 0.5) / (height * _SAMPLES)
     azimuth, elevation = np.meshgrid(
-        np.radians(across * columns / width * 360.0), np.radians(top_deg - down * (top_deg - bottom_deg))
+        np.radians(across * columns / width * 360.0),
+        np.radians(top_deg - down * (top_deg - bottom_deg)),
     )
     ahead = np.cos(azimuth) > 1e-3
     cos = np.where(ahead, np.cos(azimuth), 1.0)
@@ -181,7 +203,9 @@ def _canvas_rays(
 
 
 @lru_cache(maxsize=8)
-def _area_rows(source: int, source_edges: Edges, target: int, target_edges: Edges) -> NDArray[np.float32]:
+def _area_rows(
+    source: int, source_edges: Edges, target: int, target_edges: Edges
+) -> NDArray[np.float32]:
     """[target, source] weights that average the source rows each target row covers."""
     density = source / (source_edges[0] - source_edges[1])
     step = (target_edges[0] - target_edges[1]) / target
