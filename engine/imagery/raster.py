@@ -202,7 +202,7 @@ class RasterSource:
     def _window(self, bounds: Bounds) -> tuple[int, int, int, int]:
         """The window (left, top, right, bottom) of pixels that holds all of a box."""
         rows, columns = self.shape
-        width = (bounds.east - bounds.west) % 360.0
+        width = bounds.width_deg
         lons = bounds.west + np.linspace(0, width, 17)
         lats = np.linspace(bounds.south, bounds.north, 17)
         grid = np.meshgrid(lats, lons)
@@ -241,7 +241,7 @@ class RasterSource:
                 "Check that its coordinate system is the right one",
             )
         if period and np.ptp(xs) >= period * 0.999:
-            return Bounds(float(lats[good].min()), -180.0, float(lats[good].max()), 179.9999999)
+            return Bounds(float(lats[good].min()), -180.0, float(lats[good].max()), 180.0)
         around = (lons[good] - lons[-1] + 180.0) % 360.0 - 180.0
         return Bounds(
             float(lats[good].min()),

@@ -1,0 +1,26 @@
+"""Indexes: the descriptors of reference tiles over an area, where they lie, and the imagery they were cut from."""
+
+from engine.index.area import Area, AreaError, area_from_geojson, read_area
+from engine.index.build import build_index
+from engine.index.manifest import FileFacts, ImageryFacts, Manifest, read_manifest
+from engine.index.seam import TileEncoder
+from engine.index.store import Index
+from engine.index.tiles import Tile
+from engine.index.verify import Problem, verify_index
+
+__all__ = [
+    "Area",
+    "AreaError",
+    "FileFacts",
+    "ImageryFacts",
+    "Index",
+    "Manifest",
+    "Problem",
+    "Tile",
+    "TileEncoder",
+    "area_from_geojson",
+    "build_index",
+    "read_area",
+    "read_manifest",
+    "verify_index",
+]

@@ -1,0 +1,258 @@
+"""An index that is open: searching it, and asking where its tiles lie and what they look like."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine.errors import ImageryError, IndexFolderError
+from engine.geo import Bounds
+from engine.index.area import Area
+from engine.index.manifest import (
+    MANIFEST_FILE,
+    TILES_FILE,
+    VECTORS_FILE,
+    Manifest,
+    read_manifest,
+)
+from engine.index.tiles import Tile, TileTable
+from engine.index.vectors import open_vectors, search
+
+if TYPE_CHECKING:
+    from faiss import IndexScalarQuantizer
+
+    from engine.imagery import AerialSource
+
+BUILDING = "building"  # the folder inside an index where it is made
+_AGAIN = "Get the index again from its source, or build it again"
+
+
+class NamedEncoder(Protocol):
+    """As much of an encoder as is needed to tell whether it fits."""
+
+    hash: str
+
+    @property
+    def card(self) -> Any: ...
+
+
+class Index:
+    """An open index. Made by :meth:`open`; use as a context manager or call :meth:`close`. Safe in several threads.
+
+    Attributes:
+        path: its folder.
+        manifest: all facts about it.
+        hash: of the manifest, and through its checksums of the whole index.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        manifest: Manifest,
+        vectors: IndexScalarQuantizer,
+        table: TileTable,
+        imagery: Path | None,
+    ) -> None:
+        self.path = path
+        self.manifest = manifest
+        self.hash = manifest.hash
+        self._vectors = vectors
+        self._table = table
+        self._imagery_path = imagery
+        self._imagery: AerialSource | None = None
+        self._lock = threading.Lock()
+
+    @staticmethod
+    def open(
+        path: Path | str,
+        encoder: NamedEncoder | None = None,
+        *,
+        imagery: Path | None = None,
+    ) -> Index:
+        """Open an index; its vectors are mapped, not read.
+
+        Args:
+            path: the folder ``NAME.index``, or its ``manifest.json``.
+            encoder: refuse the index unless it was built with this one.
+            imagery: the original imagery, for an index that does not hold its own; else a file of the same name
+                beside the index is taken.
+
+        Raises:
+            IndexFolderError: it is no index, half built, damaged, unsafe, or another encoder's.
+        """
+        folder = index_folder(path)
+        manifest = read_manifest(folder)
+        if encoder is not None:
+            check_encoder(folder, manifest, encoder)
+        for name, facts in manifest.files.items():
+            check_file(folder, name, facts.bytes)
+        vectors = open_vectors(folder / VECTORS_FILE, manifest.count, manifest.dimension)
+        table = TileTable(folder / TILES_FILE, manifest.count)
+        return Index(folder, manifest, vectors, table, imagery)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        ids: NDArray[np.int64] | None = None,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """The best ``k`` tiles for every query, by inner product, exactly.
+
+        Args:
+            queries: [Q, D].
+            ids: the tiles that may answer; None: all. The filter acts inside the search: ten results mean ten.
+
+        Returns:
+            Scores [Q, k] and tile ids [Q, k], best first; fewer columns where fewer tiles may answer.
+        """
+        return search(self._vectors, queries, k, ids)
+
+    def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """The descriptors of tiles [n, D], as they are kept (rounded to 8 bits)."""
+        wanted = np.ascontiguousarray(np.atleast_1d(np.asarray(ids, np.int64)))
+        if not len(wanted):
+            return np.zeros((0, self.manifest.dimension), np.float32)
+        if wanted.min() < 0 or wanted.max() >= self.manifest.count:
+            raise IndexError(f"tile ids run from 0 to {self.manifest.count - 1}")
+        return self._vectors.reconstruct_batch(wanted)
+
+    def tiles(self, ids: ArrayLike) -> list[Tile]:
+        """Tiles by id, in the order asked for."""
+        return self._table.tiles(ids)
+
+    @property
+    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Latitudes [N] and longitudes [N] of all tiles, by id; read when first asked for."""
+        return self._table.centres()
+
+    def near(self, lat: float, lon: float, radius_m: float) -> NDArray[np.int64]:
+        """Ids of the tiles whose centres lie within ``radius_m`` of a position, nearest first."""
+        return self._table.near(lat, lon, radius_m)
+
+    def within(self, area: Area) -> NDArray[np.int64]:
+        """Ids of the tiles whose centres lie in an area."""
+        return np.flatnonzero(area.contains(*self.centres)).astype(np.int64)
+
+    @property
+    def coverage(self) -> Bounds:
+        """The box that all tiles lie in."""
+        return self.manifest.coverage
+
+    @property
+    def imagery(self) -> AerialSource:
+        """The imagery the tiles were cut from; opened when first asked for.
+
+        Raises:
+            ImageryError: the index does not hold it and it was not found, or it is not the same.
+        """
+        with self._lock:
+            if self._imagery is None:
+                self._imagery = self._open_imagery()
+            return self._imagery
+
+    def crop(self, tile_id: int, pixels: int) -> NDArray[np.uint8]:
+        """What a tile looks like: uint8 [P, P, 3], north up, the tile's whole extent.
+
+        Raises:
+            ImageryError: see :attr:`imagery`.
+        """
+        (tile,) = self.tiles([tile_id])
+        return self.imagery.cut(tile.lat, tile.lon, tile.extent_m, pixels)[0]
+
+    def close(self) -> None:
+        """Let go of the files."""
+        with self._lock:
+            if self._imagery is not None:
+                self._imagery.close()
+                self._imagery = None
+        self._table.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _open_imagery(self) -> AerialSource:
+        from engine.imagery import open_imagery
+        from engine.imagery.raster import RasterSource
+
+        facts = self.manifest.imagery
+        if facts.file is not None:
+            # Only this file is covered by the manifest's checksums, so nothing beside it may have a say.
+            return RasterSource(self.path / facts.file, sidecars=False)
+        beside = self.path.parent / Path(facts.name).name
+        source_path = self._imagery_path or beside
+        if not source_path.exists():
+            raise ImageryError(
+                f"this index does not hold its imagery, and {facts.name} is not beside it",
+                self.path,
+                "Put the imagery next to the index's folder",
+            )
+        source = open_imagery(source_path)
+        if source.fingerprint() != facts.fingerprint:
+            source.close()
+            raise ImageryError("this is not the imagery that the index was built from", source_path)
+        return source
+
+
+def index_folder(path: Path | str) -> Path:
+    """The folder of a whole index.
+
+    Raises:
+        IndexFolderError: nothing is there, or it is still being built.
+    """
+    folder = Path(path)
+    if folder.name == MANIFEST_FILE:
+        folder = folder.parent
+    if not folder.exists():
+        raise IndexFolderError("there is no such index", folder, "Check the path")
+    if not folder.is_dir():
+        raise IndexFolderError("this file is no index", folder, "Choose a folder NAME.index")
+    if (folder / BUILDING).is_dir() and not (folder / MANIFEST_FILE).exists():
+        raise IndexFolderError(
+            "this index is not finished", folder, "Continue with: nadir index build --resume"
+        )
+    return folder
+
+
+def check_encoder(folder: Path, manifest: Manifest, encoder: NamedEncoder) -> None:
+    """Refuse an encoder whose descriptors are not the index's.
+
+    Raises:
+        IndexFolderError: naming both.
+    """
+    if encoder.hash == manifest.encoder_hash:
+        return
+    ours, theirs = encoder.card.name, manifest.encoder_name
+    if ours == theirs:
+        ours = f"{ours} ({encoder.hash[:8]})"
+        theirs = f"{theirs} ({manifest.encoder_hash[:8]})"
+    raise IndexFolderError(
+        f"this index was built with the encoder {theirs}, not with {ours}",
+        folder,
+        f"Use the encoder {theirs}, or build the index again with {ours}",
+    )
+
+
+def check_file(folder: Path, name: str, size: int) -> None:
+    """Check that a file of the index is there and as long as the manifest says.
+
+    Raises:
+        IndexFolderError: naming the file.
+    """
+    file = folder / name
+    try:
+        if file.is_symlink() or not file.is_file():
+            raise IndexFolderError(f"{name} is missing", folder, _AGAIN)
+        found = file.stat().st_size
+    except OSError as error:
+        raise IndexFolderError(f"{name} cannot be read ({error.strerror})", folder) from error
+    if found != size:
+        raise IndexFolderError(
+            f"{name} has {found:,} bytes where the manifest says {size:,}", folder, _AGAIN
+        )
