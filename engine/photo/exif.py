@@ -108,10 +108,11 @@ def focal_pixels(exif: Exif, width: int, height: int) -> float | None:
     finer, for the first is a whole number. A picture that was cropped after it was taken is assumed to have kept its
     full width or its full height.
     """
-    taken_width, taken_height = _number(exif.camera, PIXELS_X), _number(exif.camera, PIXELS_Y)
-    if not taken_width or not taken_height or taken_width < 1 or taken_height < 1:
+    taken_width = _number(exif.camera, PIXELS_X) or 0.0
+    taken_height = _number(exif.camera, PIXELS_Y) or taken_width * height / width
+    if min(taken_width, taken_height) < 1:
         taken_width, taken_height = float(width), float(height)
-    elif (taken_width > taken_height) != (width > height):
+    if (taken_width > taken_height) != (width > height):
         taken_width, taken_height = taken_height, taken_width
     scale = max(width / taken_width, height / taken_height)
     film = _film_focal(exif, math.hypot(taken_width, taken_height))
