@@ -63,7 +63,9 @@ def circular_pad(x: Tensor, pad: int) -> Tensor:
 class CircularConv(nn.Module):
     """A 3 x 3 convolution without bias over a full turn: circular in width, zeros above and below."""
 
-    def __init__(self, channels_in: int, channels_out: int, stride: tuple[int, int] = (1, 1)) -> None:
+    def __init__(
+        self, channels_in: int, channels_out: int, stride: tuple[int, int] = (1, 1)
+    ) -> None:
         super().__init__()
         self.conv = nn.Conv2d(channels_in, channels_out, 3, stride, padding=(1, 0), bias=False)
 
@@ -160,7 +162,9 @@ class SectorEncoder(nn.Module):
         feature_map = self.feature_map(x).float()
         parts = torch.stack(
             [
-                F.conv2d(feature_map[:, :, row : row + 1], self.head.weight[:, :, row : row + 1])[:, :, 0]
+                F.conv2d(feature_map[:, :, row : row + 1], self.head.weight[:, :, row : row + 1])[
+                    :, :, 0
+                ]
                 for row in range(self.rows)
             ],
             dim=2,
@@ -169,7 +173,9 @@ class SectorEncoder(nn.Module):
         parts = parts + (self.head.bias / self.rows)[None, :, None, None]
         grouped = parts.unflatten(3, (self.azimuth_blocks, -1))  # [N, d, rows, K, g]
         total = grouped.sum(dim=(2, 4))  # [N, d, K]
-        norm = total.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt() * math.sqrt(self.azimuth_blocks)
+        norm = total.square().sum(1, keepdim=True).clamp_min(1e-12).sqrt() * math.sqrt(
+            self.azimuth_blocks
+        )
         features = (grouped / norm[:, :, None, :, None]).flatten(3)
         descriptor = (total / norm).transpose(1, 2).flatten(1)
         return descriptor, features

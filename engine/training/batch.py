@@ -165,7 +165,8 @@ def render(
     blocks = recipe.network.azimuth_blocks
     turn = heading / 360.0 + (drawn.tile_roll - drawn.canvas_roll) / canvas.width
     distance = np.linalg.norm(centres[:, None] - (centres - drawn.offset_m)[None], axis=2)
-    too_near = (distance.T < recipe.loss.exclude_m) & (drawn.town[:, None] == drawn.town[None])
+    near = np.less(distance.T, recipe.loss.exclude_m)
+    too_near = near & (drawn.town[:, None] == drawn.town[None])
     np.fill_diagonal(too_near, False)
     mask = torch.from_numpy(seen_pixels)
     return Batch(

@@ -14,7 +14,6 @@ Every line has ``event`` and ``version``. The events:
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

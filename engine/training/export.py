@@ -6,7 +6,7 @@ import copy
 import io
 import warnings
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -91,7 +91,7 @@ def graph_of(encoder: SectorEncoder) -> bytes:
         torch.onnx.export(
             graph,
             (example,),
-            file,
+            cast(Any, file),  # the tracing exporter writes to open files too
             input_names=["image"],
             output_names=["descriptor", "features"],
             dynamic_axes=axes,

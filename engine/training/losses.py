@@ -67,7 +67,8 @@ def sector_info_nce(
 
     Example:
         >>> q = t = F.normalize(torch.randn(8, 4, 16), dim=2) / 2
-        >>> sector_info_nce(q, t, torch.ones(8, 4), torch.zeros(8), torch.zeros(8, 8, dtype=torch.bool), torch.tensor(9.))
+        >>> near = torch.zeros(8, 8, dtype=torch.bool)
+        >>> sector_info_nce(q, t, torch.ones(8, 4), torch.zeros(8), near, torch.tensor(9.0))
         tensor(...)
     """
     count, blocks = query.shape[:2]

@@ -22,4 +22,4 @@ def keep_memory() -> bool:
     except (OSError, AttributeError):
         return False
     settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 << 20, _M_ARENA_MAX: 1}
-    return all([mallopt(option, value) for option, value in settings.items()])
+    return all([bool(mallopt(*setting)) for setting in settings.items()])  # noqa: C419 - every one is made

@@ -79,14 +79,17 @@ class TownValidation:
         start = time.perf_counter()
         model.eval()
         device = next(model.parameters()).device
-        tiles = self._encode_tiles(model.reference, device, bf16)
-        queries = {
-            f"{kind} {heading}": values
-            for kind in self._photos
-            for heading, values in self._measure_kind(
-                model.query, kind, tiles, device, bf16
-            ).items()
-        }
+        # As in training: whole pieces of work side by side rather than every layer split.
+        threads = 2 if device.type == "cpu" else 1
+        with ThreadPoolExecutor(threads, initializer=_start_thread) as pool:
+            tiles = self._encode_tiles(pool, model.reference, device, bf16)
+            queries = {
+                f"{kind} {heading}": values
+                for kind in self._photos
+                for heading, values in self._measure_kind(
+                    pool, model.query, kind, tiles, device, bf16
+                ).items()
+            }
         return {
             "seconds": round(time.perf_counter() - start, 1),
             "tiles": len(self._centres),
@@ -97,9 +100,7 @@ class TownValidation:
         self, pool: ThreadPoolExecutor, branch: SectorEncoder, device: torch.device, bf16: bool
     ) -> Tensor:
         def encode(first: int) -> Tensor:
-            images = normalise(
-                self._tiles[first : first + _CHUNK], self._recipe.reference_branch
-            )
+            images = normalise(self._tiles[first : first + _CHUNK], self._recipe.reference_branch)
             return _encode(branch, images, device, bf16)
 
         return torch.cat(list(pool.map(encode, range(0, len(self._tiles), _CHUNK))))
@@ -144,6 +145,24 @@ class TownValidation:
                     float(np.median(turned[right])), 2
                 )
         return result
+
+    def _photo_codes(
+        self, branch: SectorEncoder, kind: str, index: int, device: torch.device, bf16: bool
+    ) -> Tensor:
+        """One photo's descriptors at every turn, [subshifts * K, D], weighted by what it sees."""
+        recipe = self._recipe
+        blocks, subshifts = recipe.network.azimuth_blocks, recipe.canvas.query_subshifts
+        step = recipe.canvas.width // (blocks * subshifts)
+        canvas, mask = self._photos[kind][index]
+        upright = canvas_to_input(canvas, mask, recipe.query_branch)[0]
+        images = np.stack([np.roll(upright, j * step, axis=-1) for j in range(subshifts)])
+        codes = _encode(branch, images, device, bf16).unflatten(1, (blocks, -1))
+        rows = []
+        for j in range(subshifts):
+            seen = torch.from_numpy(seen_blocks(np.roll(mask, j * step, axis=1), blocks)).to(device)
+            code = codes[j] * (seen * blocks / seen.sum().clamp_min(1e-6))[:, None]
+            rows += [torch.roll(code, s, 0).flatten() for s in range(blocks)]
+        return torch.stack(rows)
 
     def _judge(
         self, scores: NDArray[np.float32], query: int, turned: float

@@ -77,24 +77,18 @@ def draw_cameras(query: QuerySection, count: int, rng: np.random.Generator) -> C
 def panorama_canvases(
     panoramas: NDArray[np.uint8], cameras: Cameras, canvas: CanvasSection, edges: Edges
 ) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    """Level panoramas [N, h, w, 3] on canvases, area-averaged; turned to the heading by whole source columns.
-
-    ``cameras.heading_deg`` is rounded in place to what a whole column can say.
-    """
+    """Level panoramas [N, h, w, 3] on canvases, area-averaged; turned to the heading by whole source columns."""
     height, width = panoramas.shape[1:3]
     columns = np.rint(cameras.heading_deg * width / 360.0).astype(np.int64)
-    # Rounding is under half a column (a hundredth of a block's width): less than the target can show.
+    # Rounding is under half a column, a thirtieth of a block: less than the target can show.
     turned = np.stack(
         [np.roll(p, -int(c), axis=1) for p, c in zip(panoramas, columns, strict=True)]
     )
     rows = torch.from_numpy(
         _area_rows(height, edges, canvas.height, (canvas.top_deg, canvas.bottom_deg))
     )
-    factor = width // canvas.width
-    image = torch.from_numpy(turned).float()
-    if factor > 1:
-        image = image.unflatten(2, (canvas.width, factor)).mean(3)
-    drawn = torch.matmul(rows, image.flatten(2)).unflatten(2, (canvas.width, 3))
+    drawn = torch.matmul(rows, torch.from_numpy(turned).float().flatten(2))
+    drawn = drawn.unflatten(2, (canvas.width, width // canvas.width, 3)).mean(3)
     pixels = drawn.add_(0.5).clamp_(0, 255).to(torch.uint8).numpy()
     return pixels, np.ones(pixels.shape[:3], bool)
 
@@ -145,19 +139,23 @@ def perspective_canvases(
     )  # -1..1 over the full turn, 0 at the heading
     rise = torch.rad2deg(torch.atan2(world[:, 2], torch.hypot(world[:, 0], world[:, 1])))
     grid = torch.stack([turn, 1 - 2 * (rise - edges[1]) / (edges[0] - edges[1])], dim=3)
-    # grid_sample knows no full turn: the panorama is rolled to have the heading in its middle instead.
+    # grid_sample knows no full turn: the panorama is rolled to have the heading in its middle instead, and a
+    # camera, which sees less than half a turn, needs the middle half only.
     width = panoramas.shape[2]
     exact = cameras.heading_deg * width / 360.0
     whole = np.rint(exact).astype(np.int64)
     grid[..., 0] += torch.from_numpy(((exact - whole) * 2 / width).astype(np.float32))[
         :, None, None
     ]
-    turned = np.stack([np.roll(p, -int(c), axis=1) for p, c in zip(panoramas, whole, strict=True)])
+    margin = 0 if full else width // 4
+    if margin:
+        grid[..., 0] *= width / (width - 2 * margin)
+    turned = np.stack([_middle(p, int(c), margin) for p, c in zip(panoramas, whole, strict=True)])
     source = torch.from_numpy(turned).permute(0, 3, 1, 2).float()
     fine = F.grid_sample(source, grid, mode="bilinear", padding_mode="border", align_corners=False)
     weight = seen[:, None].float()
-    count = F.avg_pool2d(weight, _SAMPLES)
-    mean = F.avg_pool2d(fine * weight, _SAMPLES) / count.clamp_min(0.25)
+    count = _mean_of_four(weight)
+    mean = _mean_of_four(fine.mul_(weight)) / count.clamp_min(0.25)
     mask = count[:, 0] >= 0.5
     mean = (
         (mean * mask[:, None]).add_(0.5).clamp_(0, 255).to(torch.uint8).permute(0, 2, 3, 1).numpy()
@@ -168,6 +166,18 @@ def perspective_canvases(
     pixels[:, :, first : first + columns] = mean
     seen_pixels[:, :, first : first + columns] = mask.numpy()
     return pixels, seen_pixels
+
+
+def _mean_of_four(x: torch.Tensor) -> torch.Tensor:
+    """2 x 2 averages; twice as fast here as the pooling operator."""
+    rows = x[..., 0::2, :] + x[..., 1::2, :]
+    return (rows[..., 0::2] + rows[..., 1::2]).mul_(0.25)
+
+
+def _middle(panorama: NDArray[np.uint8], column: int, margin: int) -> NDArray[np.uint8]:
+    """A panorama turned to have ``column`` (from its centre) in the middle, less a margin on both sides."""
+    width = panorama.shape[1]
+    return panorama[:, (np.arange(margin, width - margin) + column) % width]
 
 
 def seen_blocks(mask: NDArray[np.bool_], blocks: int) -> NDArray[np.float32]:
