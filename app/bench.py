@@ -109,7 +109,8 @@ class Bench(QObject):
         fresh = outcome.encoder.value is not self.encoder.value
         self.encoder, self.index = outcome.encoder, outcome.index
         for error in outcome.errors:
-            self._notices.post_error(error)
+            told = error in (self.encoder.error, self.index.error)  # in the map's place
+            self._notices.post_error(error, quiet=told)
         if fresh and self.encoder.value is not None:
             for text in self.encoder.value.notices:
                 self._notices.post("warning", text)

@@ -26,7 +26,6 @@ from app.actions import Actions
 from app.header import Header
 from app.icons import application_icon
 from app.rail import Rail
-from app.resources import DEMO_ENCODER, DEMO_INDEX, SAMPLES, resource
 from app.results.words import coordinates
 from app.session import Session
 from app.settings.panel import SettingsPanel
@@ -34,6 +33,7 @@ from app.settings.preferences import PreferenceStore
 from app.status import NoticeCard, NoticeList, StatusLine
 from app.theme import STEP, Theme, scaled_font, tokens_of
 from app.workspace import LocateActions, Workspace
+from engine.shipped import shipped_encoder, shipped_index
 
 MINIMUM = (880, 560)
 
@@ -61,7 +61,6 @@ class MainWindow(QMainWindow):
                 compare=self.actions_.compare,
                 export=self.actions_.export,
             ),
-            resource(SAMPLES),
             lambda: self.demo is not None,
         )
         self.status = StatusLine(session)
@@ -114,8 +113,8 @@ class MainWindow(QMainWindow):
     @property
     def demo(self) -> tuple[Path, Path] | None:
         """The encoder and index that come with the program, where they do."""
-        pair = resource(DEMO_ENCODER), resource(DEMO_INDEX)
-        return pair if all(path.exists() for path in pair) else None
+        encoder, index = shipped_encoder(), shipped_index()
+        return (encoder, index) if encoder is not None and index is not None else None
 
     def open_demo(self) -> None:
         """Open what comes with the program."""

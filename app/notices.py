@@ -22,11 +22,13 @@ class Notice:
     Attributes:
         headline: what happened, one sentence, naming the file where there is one.
         remedy: what to do about it; may be empty.
+        quiet: kept in the list only, because a panel already says it in its place.
     """
 
     level: Level
     headline: str
     remedy: str = ""
+    quiet: bool = False
     at: datetime = field(default_factory=datetime.now)
 
     @property
@@ -50,17 +52,17 @@ class Notices(QObject):
         """The notices, newest first."""
         return list(self._kept)
 
-    def post(self, level: Level, headline: str, remedy: str = "") -> None:
+    def post(self, level: Level, headline: str, remedy: str = "", *, quiet: bool = False) -> None:
         """Tell the user something; the same words twice in a row are said once."""
-        notice = Notice(level, headline, remedy)
+        notice = Notice(level, headline, remedy, quiet)
         if self._kept and self._kept[0].text == notice.text:
             self._kept.popleft()
         self._kept.appendleft(notice)
         self.arrived.emit(notice)
 
-    def post_error(self, error: NadirError) -> None:
+    def post_error(self, error: NadirError, *, quiet: bool = False) -> None:
         """Tell the user of an error: what is wrong, with which file, what to do."""
-        self.post("error", headline_of(error), remedy_of(error))
+        self.post("error", headline_of(error), remedy_of(error), quiet=quiet)
 
     def clear(self) -> None:
         """Forget all."""

@@ -1,6 +1,6 @@
 """The one ramp for quantities: perceptually uniform, safe for colour-blind eyes, transparent at nothing.
 
-The anchors are matplotlib's *plasma* (dedicated to the public domain, CC0) at eighteen even steps. Plasma, because
+The anchors are matplotlib's *plasma* (dedicated to the public domain, CC0) at ten even steps. Plasma, because
 its blues, magentas and yellows stand apart from the greens and greys of streets and roofs.
 """
 
@@ -14,22 +14,14 @@ from PySide6.QtGui import QImage
 
 ANCHORS = (
     "0d0887",
-    "2a0593",
-    "41049d",
-    "5601a4",
-    "6a00a8",
-    "7e03a8",
-    "8f0da4",
-    "a11b9b",
-    "b12a90",
-    "c03b82",
-    "cc4778",
+    "46039f",
+    "7201a8",
+    "9c179e",
+    "bd3786",
     "d8576b",
-    "e16462",
-    "ec7754",
-    "f48849",
-    "fca636",
-    "fcce25",
+    "ed7953",
+    "fb9f3a",
+    "fdca26",
     "f0f921",
 )
 

@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
-DEMO_ENCODER = "port-nemo-1.encoder"
-DEMO_INDEX = "port-nemo.index"
-SAMPLES = "samples"
+from engine.shipped import resources
 
 
 def resource(*parts: str) -> Path:
     """A file or folder under ``resources``."""
-    base = Path(getattr(sys, "_MEIPASS", Path(__file__).resolve().parent.parent))
-    return base.joinpath("resources", *parts)
+    return resources().joinpath(*parts)

@@ -201,7 +201,7 @@ class Session(QObject):
         item.stage = Stage.FAILED
         item.error = error
         if item in self.photos:
-            self.notices.post_error(error)
+            self.notices.post_error(error, quiet=item is self.current)
             self.photo_changed.emit(item)
             if item is self.current:
                 self.current_changed.emit()
@@ -284,7 +284,7 @@ class Session(QObject):
             return
         item.answer = Answer(Stage.FAILED if error is not None else Stage.CANCELLED, error=error)
         if error is not None:
-            self.notices.post_error(error)
+            self.notices.post_error(error, quiet=item is self.current)
         if item is self.current:
             self.answer_changed.emit()
             self.candidate_changed.emit()

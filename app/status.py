@@ -168,6 +168,8 @@ class NoticeCard(QFrame):
 
     def show_notice(self, notice: Notice) -> None:
         """Show it; errors stay until they are dismissed or followed by another."""
+        if notice.quiet:
+            return
         error = notice.level == "error"
         self.setProperty("place", "notice-error" if error else "notice")
         restyle(self)
@@ -185,16 +187,19 @@ class NoticeCard(QFrame):
             self._gone.start()
 
     def place(self) -> None:
-        """At the foot of the window, in the middle."""
+        """At the foot of the window, on the right, over the bell that keeps it."""
         parent = self.parentWidget()
         if parent is None:
             return
-        width = min(560, parent.width() - 8 * STEP)
+        width = min(480, parent.width() - 8 * STEP)
         self.setFixedWidth(width)
-        self.adjustSize()
-        height = max(self.sizeHint().height(), self.heightForWidth(width))
+        layout = self.layout()
+        assert layout is not None
+        layout.activate()
+        height = layout.heightForWidth(width)
         self.resize(width, height)
-        self.move((parent.width() - width) // 2, parent.height() - HEIGHT - height - 2 * STEP)
+        left = parent.width() - width - 2 * STEP
+        self.move(left, parent.height() - HEIGHT - height - 2 * STEP)
 
     def _fade(self) -> None:
         if self.underMouse():

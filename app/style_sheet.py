@@ -13,12 +13,13 @@ QWidget { font-size: ${normal}pt; }
 QMainWindow, QDialog { background: $window; }
 QToolTip { background: $raised; color: $text; border: 1px solid $line_strong; padding: 4px 8px; }
 
-QLabel[size="small"] { font-size: ${small}pt; }
-QLabel[size="large"] { font-size: ${large}pt; }
+QLabel[textSize="small"] { font-size: ${small}pt; }
+QLabel[textSize="large"] { font-size: ${large}pt; }
 QLabel[tone="muted"] { color: $muted; }
 QLabel[tone="error"] { color: $error; }
 QLabel[weight="bold"] { font-weight: 600; }
 
+StateCard { background: $panel; }
 QFrame[place="chrome"] { background: $window; }
 QFrame[place="panel"] { background: $panel; }
 QFrame[place="raised"] { background: $raised; border: 1px solid $line; border-radius: 6px; }
@@ -54,6 +55,7 @@ QToolButton {
 QToolButton:hover { background: $hover; }
 QToolButton:pressed { background: $line; }
 QToolButton:checked { background: $accent_soft; color: $text; border-color: transparent; }
+QToolButton:checked:disabled { background: transparent; }
 QToolButton:focus { border: 1px solid $accent; }
 QToolButton:disabled { color: $disabled; }
 QToolButton::menu-indicator { image: none; width: 0px; }
@@ -80,6 +82,10 @@ QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus { border: 2px solid $accen
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled {
     color: $disabled; background: $panel; border-color: $line;
 }
+QAbstractSpinBox QLineEdit, QAbstractSpinBox QLineEdit:focus {
+    border: none; padding: 0; margin: 0; background: transparent; border-radius: 0;
+}
+QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; height: 0; border: none; }
 QRadioButton, QCheckBox { spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }
 QRadioButton:focus, QCheckBox:focus { border-color: $accent; }
 
@@ -102,6 +108,7 @@ QMenu::indicator { width: 14px; height: 14px; margin-left: 6px; }
 QMenu::separator { height: 1px; background: $line; margin: 4px 0; }
 
 QScrollArea, QAbstractScrollArea { background: transparent; border: none; }
+QScrollArea > QWidget > QWidget { background: transparent; }
 QScrollBar:vertical { width: 10px; background: transparent; margin: 0; }
 QScrollBar:horizontal { height: 10px; background: transparent; margin: 0; }
 QScrollBar::handle { background: $line_strong; border-radius: 3px; margin: 2px; }

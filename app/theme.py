@@ -92,8 +92,12 @@ DARK = Tokens(
 
 
 def tokens_of(widget: QWidget) -> Tokens:
-    """The tokens a widget is shown with; read from its palette, so that painting needs no global."""
-    return DARK if widget.palette().color(QPalette.ColorRole.Window).lightness() < 128 else LIGHT
+    """The tokens a widget is shown with; read from its palette, so that painting needs no global.
+
+    The accent tells the themes apart: style sheets, which alter other roles, leave it alone.
+    """
+    accent = widget.palette().color(QPalette.ColorRole.Accent)
+    return DARK if accent == QColor(DARK.accent) else LIGHT
 
 
 def font_sizes(base: QFont) -> tuple[float, float, float]:

@@ -33,9 +33,9 @@ from app import tasks
 from app.jobs import Jobs
 from app.theme import STEP, scaled_font, tokens_of
 from app.widgets import label
+from engine.shipped import sample_photos
 
 SAMPLE = QSize(140, 88)
-ENDINGS = (".jpg", ".jpeg", ".png")
 
 
 @dataclass(frozen=True)
@@ -127,10 +127,9 @@ class Welcome(QFrame):
 
     sample_picked = Signal(object)
 
-    def __init__(self, jobs: Jobs, samples: Path, open_photos: QAction) -> None:
+    def __init__(self, jobs: Jobs, open_photos: QAction) -> None:
         super().__init__()
         self._jobs = jobs
-        self._folder = samples
         self._open = open_photos
         self.setProperty("place", "panel")
         self._cards: list[SampleCard] = []
@@ -215,9 +214,8 @@ class Welcome(QFrame):
 
     def load_samples(self) -> None:
         """Look for the sample photos, in the background."""
-        folder = self._folder
         self._jobs.start(
-            "", lambda report: _samples(folder), done=self._show_samples, lane="view", quiet=True
+            "", lambda report: _samples(), done=self._show_samples, lane="view", quiet=True
         )
 
     def _show_samples(self, samples: list[Sample]) -> None:
@@ -257,13 +255,10 @@ class _Number(QWidget):
         painter.end()
 
 
-def _samples(folder: Path) -> list[Sample]:
-    if not folder.is_dir():
-        return []
+def _samples() -> list[Sample]:
     found = []
-    for path in sorted(folder.iterdir()):
-        if path.suffix.lower() in ENDINGS:
-            image = QImage(str(path))
-            if not image.isNull():
-                found.append(Sample(path, tasks.thumbnail(image)))
+    for path in sample_photos():
+        image = QImage(str(path))
+        if not image.isNull():
+            found.append(Sample(path, tasks.thumbnail(image)))
     return found

@@ -37,7 +37,7 @@ def label(
 ) -> QLabel:
     """A label in one of the three sizes."""
     made = QLabel(text)
-    made.setProperty("size", size)
+    made.setProperty("textSize", size)
     if muted:
         made.setProperty("tone", "muted")
     if bold:
@@ -223,6 +223,7 @@ class StateCard(QWidget):
 
     def __init__(self) -> None:
         super().__init__()
+        self.setAttribute(Qt.WidgetAttribute.WA_StyledBackground)
         column = QVBoxLayout(self)
         column.setContentsMargins(4 * STEP, 4 * STEP, 4 * STEP, 4 * STEP)
         column.setSpacing(2 * STEP)

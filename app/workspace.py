@@ -46,7 +46,7 @@ class Workspace(QWidget):
     demo_asked = Signal()
 
     def __init__(
-        self, session: Session, actions: LocateActions, samples: Path, has_demo: Callable[[], bool]
+        self, session: Session, actions: LocateActions, has_demo: Callable[[], bool]
     ) -> None:
         super().__init__()
         self._session = session
@@ -54,7 +54,7 @@ class Workspace(QWidget):
         self._shown_result: object = None
         self._clicked_on_map = False
         self.tray = Tray(session)
-        self.welcome = Welcome(session.jobs, samples, actions.open_photos)
+        self.welcome = Welcome(session.jobs, actions.open_photos)
         self.photo = PhotoPanel(session)
         self.compare = CompareView(session, actions.compare)
         self.map = MapView()
@@ -103,7 +103,9 @@ class Workspace(QWidget):
         frames.setSpacing(0)
         frames.addWidget(self.strip, 1)
         frames.addWidget(self.detail)
-        foot.addLayout(frames)
+        self._frames = QWidget()
+        self._frames.setLayout(frames)
+        foot.addWidget(self._frames)
         column = QVBoxLayout()
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(0)
@@ -163,6 +165,7 @@ class Workspace(QWidget):
         """The map, or why there is none."""
         bench = self._session.bench
         index, encoder = bench.index, bench.encoder
+        self._frames.setVisible(bench.pair is not None or bench.loading)
         if index.value is not None and index.value is not self._shown_index():
             self._index_on_map = index.value
             self.map.set_index(index.value)

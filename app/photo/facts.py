@@ -23,6 +23,7 @@ from app.theme import STEP
 from app.widgets import Elided, Segments, label
 
 KNOWN, FIND = "known", "find"
+UNKNOWN = -361.0  # shown as a dash; everything above it is a heading, brought into 0..360
 
 
 def degree_box(low: float, high: float, name: str, *, wrap: bool = False) -> QDoubleSpinBox:
@@ -36,7 +37,7 @@ def degree_box(low: float, high: float, name: str, *, wrap: bool = False) -> QDo
     box.setAlignment(Qt.AlignmentFlag.AlignRight)
     box.setAccessibleName(name)
     box.setToolTip(name)
-    box.setFixedWidth(72)
+    box.setFixedWidth(68)
     return box
 
 
@@ -58,15 +59,18 @@ class FactsBar(QFrame):
         )
         self.heading.chosen.connect(self._heading_chosen)
         self.heading_box = degree_box(
-            -360, 720, self.tr("Heading of the photo's middle, degrees from north")
+            UNKNOWN, 720, self.tr("Heading of the photo's middle, degrees from north")
         )
+        self.heading_box.setSpecialValueText("–")
         self.heading_box.valueChanged.connect(self._heading_typed)
-        self._heading_from = label(size="small", muted=True)
+        self._heading_from = Elided(mode=Qt.TextElideMode.ElideRight)
+        self._heading_from.setProperty("tone", "muted")
+        self._heading_from.setProperty("textSize", "small")
         self.fov_box = degree_box(10, 360, self.tr("Horizontal field of view"))
         self.fov_box.valueChanged.connect(lambda value: self._say(fov_deg=value))
         self._fov_from = Elided(mode=Qt.TextElideMode.ElideRight)
         self._fov_from.setProperty("tone", "muted")
-        self._fov_from.setProperty("size", "small")
+        self._fov_from.setProperty("textSize", "small")
         self.camera_button = QToolButton()
         self.camera_button.setIcon(icon("horizon"))
         self.camera_button.setIconSize(QSize(16, 16))
@@ -98,8 +102,7 @@ class FactsBar(QFrame):
         choice = QHBoxLayout()
         choice.setSpacing(2 * STEP)
         choice.addWidget(self.heading)
-        choice.addWidget(self._heading_from)
-        choice.addStretch(1)
+        choice.addWidget(self._heading_from, 1)
         grid.addLayout(choice, 1, 2, 1, 2)
         grid.addWidget(_caption(self.tr("Field of view"), self.fov_box), 2, 0)
         grid.addWidget(self.fov_box, 2, 1)
@@ -133,8 +136,7 @@ class FactsBar(QFrame):
         self.ring.show_heading(shown, item.fov_deg, found=not known)
         self.heading.show_value(KNOWN if known else FIND)
         if not self.heading_box.hasFocus() or not known:
-            self.heading_box.setSpecialValueText("")
-            self.heading_box.setValue(round(shown % 360, 1) if shown is not None else 0.0)
+            self.heading_box.setValue(round(shown % 360, 1) if shown is not None else UNKNOWN)
         self._heading_from.setText(self._heading_origin(item))
         if not self.fov_box.hasFocus():
             self.fov_box.setValue(round(item.fov_deg, 1))
@@ -166,7 +168,8 @@ class FactsBar(QFrame):
             self._session.correct(**changes)
 
     def _heading_typed(self, value: float) -> None:
-        self._say(heading_known=True, heading_deg=value % 360)
+        if value > UNKNOWN:
+            self._say(heading_known=True, heading_deg=value % 360)
 
     def _heading_chosen(self, value: str) -> None:
         item = self._session.current

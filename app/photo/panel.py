@@ -56,7 +56,6 @@ class PhotoPanel(QFrame):
         self._session = session
         self._mode = FLAT
         self.setProperty("place", "panel")
-        self.setMinimumWidth(360)
         self.name = Elided()
         self.name.setProperty("weight", "bold")
         self.modes = Segments(
@@ -127,6 +126,7 @@ class PhotoPanel(QFrame):
         """Show the session's current photo in the state it is in."""
         item = self._session.current
         self.name.setText(item.name if item is not None else "")
+        self.facts.setVisible(item is None or item.stage != Stage.FAILED)
         whole = item is not None and item.panorama and item.fov_deg >= 359.5
         self.modes.setVisible(whole)
         around = whole and self._mode == AROUND

@@ -11,7 +11,7 @@ from PySide6.QtWidgets import QWidget
 from app.photo.geometry import degrees_text
 from app.theme import scaled_font, tokens_of
 
-DIAMETER = 76
+DIAMETER = 80
 
 
 class HeadingRing(QWidget):
