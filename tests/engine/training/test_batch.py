@@ -164,3 +164,48 @@ def test_a_landmark_is_where_the_target_says(tmp_path, bearing, heading, flip, f
         apart = (tile - photo - float(batch.shift[i]) + 16) % 32 - 16
         assert abs(apart) < 0.15  # of a block, that is 1.7 degrees
     # The tile itself: the column of the bearing, mirrored when flipped.
+    expected = ((-bearing if flip else bearing) + 180) / 360 * 32
+    assert abs((red_bearing(batch.tiles[0].numpy()) - expected + 16) % 32 - 16) < 0.15
+
+
+def test_shapes_and_ranges(towns: Path, tiny: Recipe) -> None:
+    batch = make_batch(open_towns(towns, "train"), tiny, 3)
+    assert batch.canvases.shape == batch.tiles.shape == (6, 3, 64, 256)
+    assert batch.seen.shape == (6, 32) and batch.seen.min() >= 0 and batch.seen.max() <= 1
+    assert ((batch.shift >= 0) & (batch.shift < 32)).all()
+    assert not batch.too_near.diagonal().any()
+    unseen = batch.seen == 0
+    blocks = batch.canvases.unflatten(3, (32, 8)).abs().amax(dim=(1, 2, 4))
+    assert (
+        blocks[unseen] == 0
+    ).float().mean() > 0.9  # a sliver of a block may be seen and not count
+
+
+def test_batches_follow_from_seed_and_number(towns: Path, tiny: Recipe) -> None:
+    opened = open_towns(towns, "train")
+    first, again, other = (make_batch(opened, tiny, n) for n in (4, 4, 5))
+    assert (first.canvases == again.canvases).all() and (first.tiles == again.tiles).all()
+    assert not (first.shift == other.shift).all()
+
+
+def test_neighbours_are_no_negatives(towns: Path, tiny: Recipe) -> None:
+    opened = open_towns(towns, "train")
+    rng = np.random.default_rng((tiny.seed, 0))
+    drawn = draw(opened, tiny, rng)
+    batch = render(opened, tiny, drawn, rng)
+    for i in range(6):
+        for j in range(6):
+            photo = opened[drawn.town[i]].positions[drawn.pair[i]]
+            centre = opened[drawn.town[j]].positions[drawn.pair[j]] + drawn.offset_m[j]
+            near = (
+                drawn.town[i] == drawn.town[j] and np.hypot(*(photo - centre)) < tiny.loss.exclude_m
+            )
+            assert bool(batch.too_near[i, j]) == (near and i != j)
+
+
+def test_groups_are_neighbours_of_one_town(towns: Path) -> None:
+    opened = open_towns(towns, "train")
+    how = BatchSection(size=8, towns=1, group_size=4, group_radius_m=30.0)
+    town, pair = draw_pairs(opened, how, np.random.default_rng(2))
+    assert len(set(town)) == 1
+    assert len(set(pair)) == 8
