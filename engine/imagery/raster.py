@@ -227,7 +227,7 @@ class RasterSource:
         affine = self.transform
         xs = affine.a * edge_x + affine.b * edge_y + affine.c
         ys = affine.d * edge_x + affine.e * edge_y + affine.f
-        middle_x, middle_y = affine * (columns / 2, rows / 2)
+        middle_x, middle_y = affine @ (columns / 2, rows / 2)
         period = world_width(self.raster_crs)
         lons, lats = (
             np.asarray(v)

@@ -19,11 +19,12 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
-from rasterio.warp import transform
+from rasterio.warp import Resampling, reproject, transform
 
 from engine.geo import LocalFrame, metres_per_degree
 
 WGS84 = CRS.from_epsg(4326)
+_PLANE = CRS.from_epsg(3857)  # any name for "one plane"
 _FIT_TOLERANCE = 0.05  # pixels of the grid
 _TURN_TOLERANCE = (
     0.1  # pixels of the grid, at the edge of a tile: a turn smaller than that is no turn
@@ -97,7 +98,7 @@ def to_raster(
     period = world_width(reader.raster_crs)
     if period:
         # The same meridian has several longitudes; take the one nearest to the raster's own middle.
-        middle, _ = reader.transform * (columns / 2, rows / 2)
+        middle, _ = reader.transform @ (columns / 2, rows / 2)
         x = x + period * np.round((middle - x) / period)
     with np.errstate(invalid="ignore"):
         inverse = ~reader.transform
@@ -242,7 +243,7 @@ def _fit(
     if not scale > 0:
         return None
     affine = Affine(a, b, c + origin[0], d, e, f + origin[1])
-    return affine * Affine.translation(-centre[0], -centre[1]), float(error) / scale
+    return affine @ Affine.translation(-centre[0], -centre[1]), float(error) / scale
 
 
 @dataclass(frozen=True)
@@ -263,7 +264,7 @@ class _Patch:
         self, x: float, y: float, width: int, height: int
     ) -> tuple[Pixels, NDArray[np.bool_] | None]:
         """``width`` by ``height`` pixels of the grid about a centre, and which are valid (None: all)."""
-        middle_x, middle_y = self.place * (x, y)
+        middle_x, middle_y = self.place @ (x, y)
         half_x, half_y = self.place.a * width / 2, self.place.e * height / 2
         box = (middle_x - half_x, middle_y - half_y, middle_x + half_x, middle_y + half_y)
         how = Image.Resampling.BILINEAR  # Pillow widens it with the scale
@@ -298,8 +299,8 @@ def _read_patch(
     # any), in whole steps and not beyond the grid's own resolution.
     step_x = max(1, math.floor(math.hypot(to_source.a, to_source.b) + 1e-6))
     step_y = max(1, math.floor(math.hypot(to_source.d, to_source.e) + 1e-6))
-    to_read = Affine.scale(1 / step_x, 1 / step_y) * to_source
-    corners = [to_read * (x, y) for x in (left, right) for y in (top, bottom)]
+    to_read = Affine.scale(1 / step_x, 1 / step_y) @ to_source
+    corners = [to_read @ (x, y) for x in (left, right) for y in (top, bottom)]
     margin = 4 + 2 * max(abs(to_read.a) + abs(to_read.b), abs(to_read.d) + abs(to_read.e))
     x0 = math.floor(min(c[0] for c in corners) - margin)
     x1 = math.ceil(max(c[0] for c in corners) + margin)
@@ -318,10 +319,7 @@ def _read_patch(
         bx - ax,
         by - ay,
     )
-    whole = (ax, ay, bx, by) == (x0, y0, x1, y1)
-    if mask is not None:
-        colours = colours * (mask >= 128)
-    if whole:
+    if (ax, ay, bx, by) == (x0, y0, x1, y1):
         pixels = np.ascontiguousarray(np.moveaxis(colours, 0, -1))
     else:
         pixels = np.zeros((y1 - y0, x1 - x0, 3), np.uint8)
@@ -329,24 +327,53 @@ def _read_patch(
         inner = np.full((by - ay, bx - ax), 255, np.uint8) if mask is None else mask
         mask = np.zeros((y1 - y0, x1 - x0), np.uint8)
         mask[ay - y0 : by - y0, ax - x0 : bx - x0] = inner
-    image = Image.fromarray(pixels)
-    validity = None if mask is None else Image.fromarray((mask >= 128).astype(np.uint8) * 255)
-    place = Affine.translation(-x0, -y0) * to_read
+    place = Affine.translation(-x0, -y0) @ to_read
     turn = max(abs(place.b) / abs(place.a or 1e-9), abs(place.d) / abs(place.e or 1e-9)) * side
     if turn <= _TURN_TOLERANCE and place.a > 0 and place.e > 0:
-        return _Patch(image, validity, place)
+        return _patch(pixels, mask, place)
     # Turn it, at the resolution it was read in.
     scale_x, scale_y = math.hypot(place.a, place.d), math.hypot(place.b, place.e)
     edge_x, edge_y = 4 + 2 * scale_x, 4 + 2 * scale_y
-    north_up = Affine.translation(edge_x, edge_y) * Affine.scale(scale_x, scale_y)
-    north_up *= Affine.translation(-left, -top)
+    north_up = Affine.translation(edge_x, edge_y) @ Affine.scale(scale_x, scale_y)
+    north_up = north_up @ Affine.translation(-left, -top)
     size = (
-        math.ceil((right - left) * scale_x + 2 * edge_x),
         math.ceil((bottom - top) * scale_y + 2 * edge_y),
+        math.ceil((right - left) * scale_x + 2 * edge_x),
     )
-    back = (place * ~north_up)[:6]
-    how = Image.Transform.AFFINE
-    image = image.transform(size, how, back, Image.Resampling.BICUBIC)
-    if validity is not None:
-        validity = validity.transform(size, how, back, Image.Resampling.BILINEAR)
-    return _Patch(image, validity, north_up)
+    turned, seen = _turn(pixels, mask, north_up @ ~place, size)
+    return _patch(turned, seen, north_up)
+
+
+def _patch(pixels: Pixels, mask: Pixels | None, place: Affine) -> _Patch:
+    if mask is None:
+        return _Patch(Image.fromarray(pixels), None, place)
+    good = mask >= 128
+    return _Patch(
+        Image.fromarray(pixels * good[..., None]), Image.fromarray(good * np.uint8(255)), place
+    )
+
+
+def _turn(
+    pixels: Pixels, mask: Pixels | None, move: Affine, size: tuple[int, int]
+) -> tuple[Pixels, Pixels | None]:
+    """Move pixels [H, W, 3] by an affine map that hardly scales, into an image of ``size`` (rows, columns)."""
+    bands = np.moveaxis(pixels, -1, 0)
+    if mask is not None:
+        bands = np.concatenate([bands, mask[None]])
+    out = np.zeros((len(bands), *size), np.uint8)
+    # GDAL is told both sides as places on one plane, with y turned up, and away from the origin because it takes a
+    # transform that looks like the identity for none at all.
+    plane = Affine.translation(1000, 0) @ Affine.scale(1, -1)
+    alpha = {"src_alpha": 4, "dst_alpha": 4} if mask is not None else {}
+    reproject(
+        np.ascontiguousarray(bands),
+        out,
+        src_transform=plane @ move,
+        dst_transform=plane,
+        src_crs=_PLANE,
+        dst_crs=_PLANE,
+        resampling=Resampling.cubic,
+        **alpha,
+    )
+    turned = np.ascontiguousarray(np.moveaxis(out[:3], 0, -1))
+    return turned, out[3] if mask is not None else None
