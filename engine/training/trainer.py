@@ -92,7 +92,7 @@ class Trainer:
             TrainingError: when it was made by another recipe.
         """
         state = load_checkpoint(path)
-        if state["recipe"] != self.recipe.to_dict():
+        if _decisive(state["recipe"]) != _decisive(self.recipe.to_dict()):
             raise TrainingError(
                 "was made by another recipe",
                 path,
@@ -280,6 +280,14 @@ class _Window:
         self.loss += loss
         self.waited += waited
         self.seconds += seconds
+
+
+def _decisive(recipe: dict[str, Any]) -> dict[str, Any]:
+    """The part of a recipe that decides the weights: what is said about it and how it is watched may change."""
+    kept = {
+        key: value for key, value in recipe.items() if key not in ("name", "about", "validation")
+    }
+    return {**kept, "batch": {k: v for k, v in recipe["batch"].items() if k != "workers"}}
 
 
 def _groups(model: nn.Module, decay: float) -> list[dict[str, Any]]:

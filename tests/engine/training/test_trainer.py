@@ -71,6 +71,12 @@ def test_resuming_is_exact(towns: Path, tiny: Recipe, tmp_path: Path) -> None:
             assert torch.equal(value, other.state_dict()[name]), name
 
 
+def test_how_a_training_is_watched_may_change(towns: Path, tiny: Recipe, tmp_path: Path) -> None:
+    stopped(tiny, towns, tmp_path, after=2)
+    watched = replace(tiny, validation=replace(tiny.validation, queries=2))
+    assert trained(watched, towns, tmp_path).progress.step == 6
+
+
 def test_events_tell_the_story(towns: Path, tiny: Recipe, tmp_path: Path) -> None:
     listener = Listener()
     trained(tiny, towns, tmp_path, emit=listener, report_every=2)
