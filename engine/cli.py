@@ -25,6 +25,7 @@ from engine.shipped import shipped_encoder, shipped_index
 if TYPE_CHECKING:
     from engine.encoder import Encoder
     from engine.index import Index
+    from engine.index.manifest import Manifest
     from engine.localize import Result
     from engine.photo import Photo, View
 
@@ -127,13 +128,13 @@ def run_localize(args: argparse.Namespace) -> int:
     """Locate photos. One that cannot be read does not stop the others; the exit code is 1 then."""
     from engine.files import atomic_write
     from engine.index.area import read_area
-    from engine.localize import WRITERS, ids_in_area, localize
+    from engine.localize import WRITERS, localize
 
     encoder = _encoder(args)
     index = _index(args, encoder)
     ids = None
     if args.area is not None:
-        ids = ids_in_area(index, read_area(args.area))
+        ids = index.within(read_area(args.area))
     results: list[Result] = []
     failed: list[NadirError] = []
     for path in args.photos:
@@ -274,13 +275,39 @@ def run_index_build(args: argparse.Namespace) -> int:
 
 def run_index_info(args: argparse.Namespace) -> int:
     """Print what an index says of itself."""
-    from engine.index import describe_index, read_manifest
+    from engine.index.manifest import read_manifest
+    from engine.index.store import index_folder
 
+    manifest = read_manifest(index_folder(args.index))
     if args.json:
-        print(json.dumps(read_manifest(args.index).to_dict(), indent=2, ensure_ascii=False))
+        print(
+            json.dumps({"hash": manifest.hash, **manifest.to_dict()}, indent=2, ensure_ascii=False)
+        )
     else:
-        print(describe_index(args.index))
+        print(_index_text(manifest))
     return 0
+
+
+def _index_text(manifest: Manifest) -> str:
+    from engine.localize import position
+
+    box, imagery = manifest.coverage, manifest.imagery
+    bytes_ = sum(facts.bytes for facts in manifest.files.values())
+    held = "inside the index" if imagery.file is not None else f"beside the index ({imagery.name})"
+    lines = [
+        f"{manifest.name}: {manifest.count:,} tiles of {manifest.extent_m:g} m, {manifest.stride_m:g} m apart",
+        f"  encoder      {manifest.encoder_name} {manifest.encoder_hash[:12]}",
+        f"  from         {position(box.south, box.west)}",
+        f"  to           {position(box.north, box.east)}",
+        f"  vectors      {manifest.dimension:,} numbers each, {manifest.faiss_factory}",
+        f"  imagery      {imagery.name}, {imagery.resolution_m:.2f} m a pixel, {held}",
+        f"  attribution  {manifest.attribution or 'not stated'}",
+        f"  licence      {manifest.licence or 'not stated'}",
+        f"  size         {bytes_ / 1e6:,.1f} MB in {len(manifest.files)} files",
+        f"  made by      {manifest.made_by}",
+        f"  hash         {manifest.hash}",
+    ]
+    return "\n".join([*lines, *(f"  note: {note}" for note in manifest.notes)])
 
 
 def run_index_verify(args: argparse.Namespace) -> int:

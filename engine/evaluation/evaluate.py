@@ -123,7 +123,8 @@ def query_of(
     The field of view is the dataset's; pitch and roll are what the file itself says, as for any photo of a user.
     """
     photo = read_photo(truth.file)
-    view = replace(view_of(photo.facts), fov_deg=truth.fov_deg)
+    kind = "panorama" if truth.is_panorama else "perspective"
+    view = replace(view_of(photo.facts), kind=kind, fov_deg=truth.fov_deg)
     if truth.fov_deg < fov_deg - 0.5:
         return None
     pixels, view = crop_to_fov(photo.pixels, view, fov_deg)

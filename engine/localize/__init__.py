@@ -6,7 +6,6 @@ from engine.localize.plan import Plan, make_plan
 from engine.localize.posterior import Calibration, Posterior
 from engine.localize.result import Candidate, Result, Timings
 from engine.localize.run import Query, localize
-from engine.localize.search import ids_in_area
 from engine.localize.words import headline, position, verdict
 
 __all__ = [
@@ -21,7 +20,6 @@ __all__ = [
     "Timings",
     "explain",
     "headline",
-    "ids_in_area",
     "localize",
     "make_plan",
     "position",

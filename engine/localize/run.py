@@ -38,7 +38,7 @@ class Query:
         heading_deg: degrees clockwise from north of the centre column; None: to be found.
         view: how the photo sees the world, with the user's corrections; None: what its facts say.
         top: candidates wanted.
-        ids: the tiles that may answer (see :func:`engine.localize.ids_in_area`); None: all.
+        ids: the tiles that may answer (see :meth:`engine.index.Index.within`); None: all.
     """
 
     photo: Photo
@@ -180,6 +180,10 @@ def notices_for(
 def _candidates(
     places: list[Place], posterior: Posterior | None, plan: Plan
 ) -> tuple[Candidate, ...]:
+    if not places:
+        return ()
+    lat, lon = np.array([p.lat for p in places]), np.array([p.lon for p in places])
+    away = distance_m(lat[0], lon[0], lat, lon)
     result: list[Candidate] = []
     for rank, place in enumerate(places):
         known = posterior is not None and rank < len(posterior.probabilities)
@@ -193,9 +197,7 @@ def _candidates(
                 tile_lon=place.tile_lon,
                 score=place.score,
                 heading_deg=place.heading_deg if plan.turns else None,
-                distance_from_first_m=float(
-                    distance_m(places[0].lat, places[0].lon, place.lat, place.lon)
-                ),
+                distance_from_first_m=float(away[rank]),
                 probability=posterior.probabilities[rank]
                 if posterior is not None and known
                 else None,

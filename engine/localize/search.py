@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geo import LocalFrame
-from engine.localize.refine import Neighbourhood, Refined, refine
+from engine.geo import LocalFrame, metres_per_degree
+from engine.localize.refine import Neighbourhood, refine
 
 if TYPE_CHECKING:
     from engine.index import Index
-    from engine.index.area import Area
     from engine.localize.plan import Plan
 
 TILES_A_TURN = 128
@@ -126,34 +125,28 @@ def places_of(
     east, north = frame.to_local(lat, lon)
     manifest = index.manifest
     picks = distinct(east, north, separation_m(manifest.extent_m, manifest.stride_m), count)
-    around = _neighbourhoods(picks[:refined], lat, lon, frame, index, queries, ids)
-    places: list[Place] = []
-    for rank, pick in enumerate(picks):
-        turn = int(found.turns[pick])
-        here_lat, here_lon = float(lat[pick]), float(lon[pick])
-        at = Refined(0.0, 0.0, float(plan.headings[turn]))
-        if rank < len(around):
-            at = refine(around[rank], plan, turn, manifest.stride_m)
-        place = LocalFrame(here_lat, here_lon).to_wgs84(at.east_m, at.north_m)
-        places.append(
-            Place(
-                tile_id=int(found.ids[pick]),
-                score=float(found.scores[pick]),
-                turn=turn,
-                tile_lat=here_lat,
-                tile_lon=here_lon,
-                lat=float(place[0]),
-                lon=float(place[1]),
-                heading_deg=at.heading_deg,
-            )
+    turns = found.turns[picks]
+    headings = plan.headings[turns]
+    moved = np.zeros((2, len(picks)))
+    around = _neighbourhoods(lat[picks[:refined]], lon[picks[:refined]], index, queries, ids)
+    for rank, neighbours in enumerate(around):
+        at = refine(neighbours, plan, int(turns[rank]), manifest.stride_m)
+        moved[:, rank] = at.east_m, at.north_m
+        headings[rank] = at.heading_deg
+    place_lat, place_lon = frame.to_wgs84(east[picks] + moved[0], north[picks] + moved[1])
+    return [
+        Place(
+            tile_id=int(found.ids[pick]),
+            score=float(found.scores[pick]),
+            turn=int(turns[rank]),
+            tile_lat=float(lat[pick]),
+            tile_lon=float(lon[pick]),
+            lat=float(place_lat[rank]),
+            lon=float(place_lon[rank]),
+            heading_deg=float(headings[rank]),
         )
-    return places
-
-
-def ids_in_area(index: Index, area: Area) -> NDArray[np.int64]:
-    """The tiles whose centres lie in an area, for :class:`engine.localize.Query`."""
-    lat, lon = index.centres
-    return np.flatnonzero(area.contains(lat, lon)).astype(np.int64)
+        for rank, pick in enumerate(picks)
+    ]
 
 
 def centres_of(
@@ -165,31 +158,33 @@ def centres_of(
 
 
 def _neighbourhoods(
-    picks: NDArray[np.intp],
     lat: NDArray[np.float64],
     lon: NDArray[np.float64],
-    frame: LocalFrame,
     index: Index,
     queries: NDArray[np.float32],
     allowed: NDArray[np.int64] | None,
 ) -> list[Neighbourhood]:
-    """The tiles around every pick with their scores for all turns: one read of vectors for all picks together."""
-    radius = NEIGHBOUR_STRIDES * index.manifest.stride_m
-    around = [np.asarray(index.near(float(lat[p]), float(lon[p]), radius), np.int64) for p in picks]
-    if allowed is not None:
-        around = [near[np.isin(near, allowed)] for near in around]
-    together = np.unique(np.concatenate(around)) if around else np.zeros(0, np.int64)
-    if not len(together):
+    """The tiles around every position with their scores for all turns: one read of vectors for all together."""
+    if not len(lat):
         return []
+    # All centres are in memory, and a glance over them is quicker than ten questions to the table.
+    all_lat, all_lon = index.centres
+    per_lat, per_lon = metres_per_degree(float(lat[0]))
+    reach = NEIGHBOUR_STRIDES * index.manifest.stride_m
+    around: list[NDArray[np.int64]] = []
+    offsets: list[NDArray[np.float64]] = []
+    for here_lat, here_lon in zip(lat.tolist(), lon.tolist(), strict=True):
+        band = np.flatnonzero(np.abs(all_lat - here_lat) <= reach / per_lat)
+        east = ((all_lon[band] - here_lon + 180.0) % 360.0 - 180.0) * per_lon
+        north = (all_lat[band] - here_lat) * per_lat
+        near = east * east + north * north <= reach * reach
+        if allowed is not None:
+            near &= np.isin(band, allowed)
+        around.append(band[near])
+        offsets.append(np.stack([east[near], north[near]]))
+    together = np.unique(np.concatenate(around))
     scores = index.vectors(together) @ queries.T
-    east, north = frame.to_local(*centres_of(index, together))
-    own_east, own_north = frame.to_local(lat[picks], lon[picks])
-    result: list[Neighbourhood] = []
-    for number, near in enumerate(around):
-        rows = np.searchsorted(together, near)
-        result.append(
-            Neighbourhood(
-                east[rows] - own_east[number], north[rows] - own_north[number], scores[rows]
-            )
-        )
-    return result
+    return [
+        Neighbourhood(offset[0], offset[1], scores[np.searchsorted(together, near)])
+        for near, offset in zip(around, offsets, strict=True)
+    ]
