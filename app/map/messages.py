@@ -1,0 +1,215 @@
+"""What the program tells the map page: results turned into the small messages that ``resources/web/map.js`` lists.
+
+Plain functions from the engine's values to dictionaries of JSON types. Texts pass through ``tr``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+from PySide6.QtGui import QFont, QFontInfo
+
+if TYPE_CHECKING:
+    from app.theme import Tokens
+    from engine.geo import Bounds
+    from engine.imagery.web_tiles import Cuttable
+    from engine.index import Index
+    from engine.localize.posterior import Posterior
+    from engine.localize.result import Candidate, Result
+
+Message = dict[str, Any]
+Translate = Callable[[str], str]
+
+# A place less likely than this is not shaded.
+LEAST_PROBABILITY = 0.005
+
+
+def theme(tokens: Tokens, font: QFont, ramp: list[list[int]], *, motion: bool) -> Message:
+    """Colours by their names, the font, the ramp's 256 entries, and whether things may move."""
+    info = QFontInfo(font)
+    return {
+        "type": "theme",
+        "dark": tokens.dark,
+        "colours": {f.name: getattr(tokens, f.name) for f in fields(tokens) if f.name != "dark"},
+        "font": f"'{info.family()}', system-ui, sans-serif",
+        "size": max(11, round(info.pixelSize() * 0.9)),
+        "ramp": ramp,
+        "motion": motion,
+    }
+
+
+@dataclass(frozen=True)
+class Area:
+    """Ground to be shown, and the imagery it is shown with.
+
+    Attributes:
+        name: for people.
+        bounds: the part that is searched; the view fits it.
+        resolution_m: of the imagery.
+        attribution, licence: of the imagery; always shown.
+        imagery: gives the imagery, from any thread; it must bear several threads.
+    """
+
+    name: str
+    bounds: Bounds
+    resolution_m: float
+    attribution: str
+    licence: str
+    imagery: Callable[[], Cuttable]
+
+
+def area_of(index: Index) -> Area:
+    """The ground an index covers."""
+    manifest = index.manifest
+    return Area(
+        name=manifest.name,
+        bounds=manifest.coverage,
+        resolution_m=manifest.imagery.resolution_m,
+        attribution=manifest.attribution,
+        licence=manifest.licence,
+        imagery=lambda: index.imagery,
+    )
+
+
+def area(shown: Area | None, token: str) -> Message:
+    """What the page shows as ground; its tiles are served under ``token``."""
+    if shown is None:
+        return {"type": "area", "area": None}
+    from engine.imagery.web_tiles import native_zoom
+
+    return {
+        "type": "area",
+        "area": {
+            "name": shown.name,
+            "token": token,
+            "bounds": corners(shown.bounds),
+            "native_zoom": native_zoom(shown.resolution_m, shown.bounds.centre[0]),
+            "attribution": attribution(shown.attribution, shown.licence),
+        },
+    }
+
+
+def attribution(who: str, licence: str) -> str:
+    """Who made the imagery and under which licence, in one line."""
+    return " · ".join(part for part in (who.strip(), licence.strip()) if part)
+
+
+def result(found: Result | None, tr: Translate) -> Message:
+    """An answer: candidates, the photo's own position, the circle that holds most such answers, the posterior."""
+    if found is None:
+        return {"type": "result", "result": None}
+    return {
+        "type": "result",
+        "result": {
+            "candidates": [candidate(c, found, tr) for c in found.candidates],
+            "own": own_position(found, tr),
+            "circle": credible_circle(found, tr),
+            "posterior": posterior(found, tr),
+        },
+    }
+
+
+def candidate(one: Candidate, found: Result, tr: Translate) -> Message:
+    """One candidate: where it is, its tile's footprint, what it sees."""
+    words = [tr("Candidate {0}").format(one.rank), tr("score {0}").format(f"{one.score:.3f}")]
+    if one.heading_deg is not None:
+        words.append(tr("heading {0}°").format(f"{one.heading_deg % 360:.0f}"))
+    if one.rank > 1:
+        words.append(tr("{0} from the first").format(metres(one.distance_from_first_m)))
+    return {
+        "rank": one.rank,
+        "at": [one.lat, one.lon],
+        "square": square(one.tile_lat, one.tile_lon, found.extent_m),
+        "heading": one.heading_deg,
+        "fov": found.plan.fov_deg,
+        "label": "\n".join(words),
+    }
+
+
+def own_position(found: Result, tr: Translate) -> Message | None:
+    """The position the photo itself gives, if it gives one."""
+    lat, lon = found.facts.latitude, found.facts.longitude
+    if lat is None or lon is None:
+        return None
+    label = tr("Photo's own GPS")
+    if found.best is not None:
+        from engine.geo import distance_m
+
+        off = float(distance_m(lat, lon, found.best.lat, found.best.lon))
+        label = tr("Photo's own GPS ({0} off)").format(metres(off))
+    return {"at": [lat, lon], "label": label}
+
+
+def credible_circle(found: Result, tr: Translate) -> Message | None:
+    """The circle about the first candidate that holds the truth in most such answers; only where it is calibrated."""
+    weighed = found.posterior
+    if weighed is None or weighed.radius_m is None or found.best is None:
+        return None
+    from engine.geo import LocalFrame
+
+    frame = LocalFrame(found.best.lat, found.best.lon)
+    turns = [2 * math.pi * i / 72 for i in range(72)]
+    spots = [
+        frame.to_wgs84(weighed.radius_m * math.sin(t), weighed.radius_m * math.cos(t))
+        for t in turns
+    ]
+    label = tr("{0} in 10 such answers: within {1}")
+    return {
+        "outline": [[float(lat), float(lon)] for lat, lon in spots],
+        "label": label.format(f"{10 * weighed.level:.3g}", metres(weighed.radius_m)),
+    }
+
+
+def posterior(found: Result, tr: Translate) -> Message | None:
+    """The probability of each place, as dots; only where it is calibrated. Dots are coloured by its square root."""
+    weighed: Posterior | None = found.posterior
+    if weighed is None:
+        return None
+    dots = [
+        [c.lat, c.lon, math.sqrt(c.probability)]
+        for c in found.candidates
+        if c.probability is not None and c.probability >= LEAST_PROBABILITY
+    ]
+    return {"dots": dots, "label": tr("Probability of a place"), "ends": ["0", "25 %", "100 %"]}
+
+
+def heat(path: str, one: Candidate, found: Result, tr: Translate) -> Message:
+    """A picture over a candidate's tile."""
+    from engine.geo import tile_bounds
+
+    bounds = tile_bounds(one.tile_lat, one.tile_lon, found.extent_m)
+    return {
+        "type": "heat",
+        "url": path,
+        "bounds": corners(bounds),
+        "label": tr("Where this match comes from"),
+        "ends": [tr("nothing"), tr("most")],
+    }
+
+
+def no_heat() -> Message:
+    """No picture over any tile."""
+    return {"type": "heat", "url": None}
+
+
+def corners(bounds: Bounds) -> list[list[float]]:
+    """South-west and north-east corner; the eastern longitude passes 180 where the box crosses that meridian."""
+    east = bounds.west + (bounds.east - bounds.west) % 360.0
+    return [[bounds.south, bounds.west], [bounds.north, east]]
+
+
+def square(lat: float, lon: float, extent_m: float) -> list[list[float]]:
+    """The four corners of a tile's footprint, from the north-west one clockwise."""
+    from engine.geo import tile_bounds
+
+    (south, west), (north, east) = corners(tile_bounds(lat, lon, extent_m))
+    return [[north, west], [north, east], [south, east], [south, west]]
+
+
+def metres(distance: float) -> str:
+    """A distance in words: "12 m", "3.2 km"."""
+    number, unit = (f"{distance:.0f}", "m") if distance < 1000 else (f"{distance / 1000:.1f}", "km")
+    return f"{number}\N{NO-BREAK SPACE}{unit}"
