@@ -15,14 +15,13 @@ from numpy.typing import ArrayLike, NDArray
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import CRSError, RasterioError
-from rasterio.warp import transform
 from rasterio.windows import Window
 
 from engine.errors import ImageryError
 from engine.geo import Bounds, LocalFrame, wrap_longitude
 from engine.imagery.bands import BandRule, band_rule
 from engine.imagery.geotiff import copy_pixels, read_tags
-from engine.imagery.resample import WGS84, Grid, cut_tiles, render, to_raster, world_width
+from engine.imagery.resample import WGS84, Grid, cut_tiles, project, render, to_raster, world_width
 from engine.progress import Report, silent
 
 _BLOCK_MAX_BYTES = 1 << 29  # of one block, decoded; larger ones could not be read in bounded memory
@@ -229,10 +228,7 @@ class RasterSource:
         ys = affine.d * edge_x + affine.e * edge_y + affine.f
         middle_x, middle_y = affine @ (columns / 2, rows / 2)
         period = world_width(self.raster_crs)
-        lons, lats = (
-            np.asarray(v)
-            for v in transform(self.raster_crs, WGS84, [*xs, middle_x], [*ys, middle_y])[:2]
-        )
+        lons, lats = project(self.raster_crs, WGS84, [*xs, middle_x], [*ys, middle_y])
         good = np.isfinite(lons) & np.isfinite(lats)
         if not good[-1] or good.sum() < 4 or np.abs(lats[good]).max() > 90.001:
             raise ImageryError(
@@ -271,7 +267,7 @@ class RasterSource:
     def __enter__(self) -> RasterSource:
         return self
 
-    def __exit__(self, *_: Any) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 

@@ -17,6 +17,7 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
+from rasterio._err import CPLE_BaseError  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 from rasterio.warp import Resampling, reproject, transform
@@ -86,14 +87,26 @@ def centred_grid(lat: float, lon: float, extent_m: float, pixels: int) -> Grid:
     return Grid(LocalFrame(lat, lon), -half, half, extent_m / pixels, pixels, pixels)
 
 
+def project(
+    source: CRS, target: CRS, xs: Any, ys: Any
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Points from one CRS to another; inf where there are none.
+
+    Raises:
+        CRSError: there is no way between the two, as for a plane that lies nowhere on the Earth.
+    """
+    try:
+        moved = transform(source, target, np.ravel(xs).tolist(), np.ravel(ys).tolist())
+    except CPLE_BaseError as error:
+        raise CRSError(str(error)) from error
+    return np.asarray(moved[0], np.float64), np.asarray(moved[1], np.float64)
+
+
 def to_raster(
     reader: PixelReader, lats: Any, lons: Any
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Columns and rows (fractional, pixel corners at whole numbers) of positions; inf where there are none."""
-    xs, ys = transform(WGS84, reader.raster_crs, np.ravel(lons).tolist(), np.ravel(lats).tolist())[
-        :2
-    ]
-    x, y = np.asarray(xs, np.float64), np.asarray(ys, np.float64)
+    x, y = project(WGS84, reader.raster_crs, lons, lats)
     rows, columns = reader.shape
     period = world_width(reader.raster_crs)
     if period:
@@ -364,7 +377,7 @@ def _turn(
     # GDAL is told both sides as places on one plane, with y turned up, and away from the origin because it takes a
     # transform that looks like the identity for none at all.
     plane = Affine.translation(1000, 0) @ Affine.scale(1, -1)
-    alpha = {"src_alpha": 4, "dst_alpha": 4} if mask is not None else {}
+    alpha: dict[str, Any] = {"src_alpha": 4, "dst_alpha": 4} if mask is not None else {}
     reproject(
         np.ascontiguousarray(bands),
         out,

@@ -11,6 +11,7 @@ from rasterio.warp import transform
 
 from engine import geo
 from engine.imagery import open_imagery
+from engine.imagery.raster import RasterSource
 from tests.engine.imagery.rasters import (
     LEVELS_PER_M,
     WGS84,
@@ -207,7 +208,7 @@ def test_real_files_against_sampling_every_pixel_on_its_own(realdata: Path, name
 
     resolution, pixels = FILES[name], 128
     extent = resolution * pixels
-    with open_imagery(realdata / "geotiff" / name) as source:
+    with RasterSource(realdata / "geotiff" / name) as source:
         assert source.resolution_m == pytest.approx(resolution, rel=0.02)
         lat, lon = source.bounds.centre
         tile, share = source.cut(lat, lon, extent, pixels)
