@@ -16,13 +16,18 @@ from engine.errors import Cancelled, NadirError, TrainingError
 from engine.training.events import to_stdout_and_file
 from engine.training.memory import keep_memory
 from engine.training.recipes import load_recipe
+from engine.training.render import render_towns
 from engine.training.trainer import CHECKPOINT, Trainer
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``nadir train``."""
     parser.add_argument("--recipe", required=True, help="a recipe's name or file")
-    parser.add_argument("--data", type=Path, required=True, help="folder of cached training towns")
+    parser.add_argument(
+        "--data",
+        type=Path,
+        help="folder of training towns; those of the recipe that it lacks are rendered (default: OUT/towns)",
+    )
     parser.add_argument(
         "--out", type=Path, required=True, help="folder for checkpoints and the log"
     )
@@ -54,10 +59,12 @@ def train(args: argparse.Namespace) -> int:
             "Go on with it by --resume, or choose another folder",
         )
     emit = to_stdout_and_file(args.out / "events.jsonl")
+    data = args.data or args.out / "towns"
     try:
+        render_towns(recipe.data, data, emit)
         trainer = Trainer(
             recipe,
-            args.data,
+            data,
             args.out,
             device=_device(args.device),
             minutes=args.minutes,

@@ -2,6 +2,7 @@
 
 Every line has ``event`` and ``version``. The events:
 
+* ``data``: done, total; towns rendered before a training starts.
 * ``run``: recipe, device, pairs, towns, parameters, the step it starts at.
 * ``step``: step, loss, scale, lr, share (of the schedule, 0..1), pairs_per_second, waiting (share of the time the
   model waited for batches), elapsed_s.

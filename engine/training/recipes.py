@@ -163,6 +163,20 @@ class ValidationSection:
 
 
 @dataclass(frozen=True)
+class DataSection:
+    """The towns that are rendered when the data folder lacks them; none: the folder is taken as it is.
+
+    ``towns`` and ``validation`` are seeds; every training town gives ``pairs`` places from ``area_km2``.
+    """
+
+    towns: tuple[int, ...] = ()
+    validation: tuple[int, ...] = ()
+    pairs: int = 1600
+    validation_pairs: int = 500
+    area_km2: float = 1.0
+
+
+@dataclass(frozen=True)
 class AboutSection:
     """What goes into the encoder's card."""
 
@@ -179,6 +193,7 @@ class Recipe:
     name: str
     seed: int = 1
     about: AboutSection = field(default_factory=AboutSection)
+    data: DataSection = field(default_factory=DataSection)
     network: NetworkSection = field(default_factory=NetworkSection)
     tile: TileSection = field(default_factory=TileSection)
     canvas: CanvasSection = field(default_factory=CanvasSection)
@@ -324,6 +339,11 @@ def _check(recipe: Recipe) -> None:
     need(batch.size >= 2, '"batch.size" must be at least 2')
     need(1 <= batch.group_size <= batch.size, '"batch.group_size" must be from 1 to the size')
     need(batch.workers >= 0, '"batch.workers" must be 0 or more')
+    need(
+        not set(recipe.data.towns) & set(recipe.data.validation),
+        '"data.towns" and "data.validation" must have no seed in common',
+    )
+    need(recipe.data.pairs > 0 and recipe.data.validation_pairs > 0, '"data.pairs" must be above 0')
     need(recipe.optimiser.steps > 0, '"optimiser.steps" must be above 0')
     need(0 <= recipe.loss.smoothing < 1, '"loss.smoothing" must be from 0 to below 1')
 

@@ -119,6 +119,9 @@ class Trainer:
             while self.share() < 1.0:
                 towns = self._towns()
                 self._epoch(towns, runner)
+        except KeyboardInterrupt:
+            self._save(CHECKPOINT)
+            raise
         finally:
             runner.close()
         if not progress.validations or progress.validations[-1]["step"] != progress.step:
@@ -285,7 +288,9 @@ class _Window:
 def _decisive(recipe: dict[str, Any]) -> dict[str, Any]:
     """The part of a recipe that decides the weights: what is said about it and how it is watched may change."""
     kept = {
-        key: value for key, value in recipe.items() if key not in ("name", "about", "validation")
+        key: value
+        for key, value in recipe.items()
+        if key not in ("name", "about", "data", "validation")
     }
     return {**kept, "batch": {k: v for k, v in recipe["batch"].items() if k != "workers"}}
 
