@@ -319,9 +319,14 @@ def _check_room(env: Environment, kind: Kind) -> None:
     free = shutil.disk_usage(env.folder).free
     if free < need:
         raise Trouble(
-            f"Not enough room on the disk: {bytes_text(free)} free, about {bytes_text(need)} needed.",
+            f"Not enough room on the disk: {bytes_text(free)} free, about {_room_text(kind)} needed.",
             f"Free some space where {env.root} lies and run the same command again.",
         )
+
+
+def _room_text(kind: Kind) -> str:
+    cuda = " (9 GB where PyTorch comes with CUDA)" if kind != "runtime" else ""
+    return bytes_text(_ROOM[kind]) + cuda
 
 
 def _newer_pip(env: Environment, console: Console, lock: int) -> None:
@@ -376,7 +381,7 @@ def _pip(env: Environment, kind: Kind, wanted: list[str], console: Console, lock
         if least_free < _FULL:  # pip calls a download that found no room a broken connection
             words.said.append("No space left on device")
         python = (base_python(env) or ("", "?"))[1]
-        need = bytes_text(_ROOM[kind])
+        need = _room_text(kind)
         raise pip_trouble("\n".join(words.said), env.root, env.log, need, python)
 
 
