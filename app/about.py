@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from PySide6.QtCore import QCoreApplication
+from PySide6.QtCore import QCoreApplication, Qt
 from PySide6.QtWidgets import (
     QDialog,
-    QDialogButtonBox,
     QFormLayout,
+    QLineEdit,
+    QPushButton,
     QScrollArea,
     QVBoxLayout,
     QWidget,
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from engine.index import Index
 
 Rows = list[tuple[str, str]]
+LONG = 48  # characters without a space that no longer fit: such texts get a line that scrolls
 
 
 def tr(text: str) -> str:
@@ -96,10 +98,11 @@ class AboutDialog(QDialog):
         form = QFormLayout(inside)
         form.setHorizontalSpacing(4 * STEP)
         form.setVerticalSpacing(2 * STEP)
+        form.setLabelAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignTop)
         for name, text in rows:
-            value = label(text, wrap=True, selectable=True)
-            form.addRow(label(name, muted=True), value)
+            form.addRow(label(name, muted=True), _value(name, text))
         area = QScrollArea()
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         area.setWidgetResizable(True)
         area.setWidget(inside)
         column = QVBoxLayout(self)
@@ -107,7 +110,19 @@ class AboutDialog(QDialog):
         column.setSpacing(4 * STEP)
         column.addWidget(label(title, size="large", bold=True))
         column.addWidget(area, 1)
-        buttons = QDialogButtonBox(QDialogButtonBox.StandardButton.Close)
-        buttons.rejected.connect(self.reject)
-        column.addWidget(buttons)
+        close = QPushButton(tr("Close"))
+        close.clicked.connect(self.accept)
+        close.setDefault(True)
+        column.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
         self.resize(560, 460)
+
+
+def _value(name: str, text: str) -> QWidget:
+    if max(map(len, text.split()), default=0) < LONG:
+        return label(text, wrap=True, selectable=True)
+    line = QLineEdit(text)
+    line.setReadOnly(True)
+    line.setCursorPosition(0)
+    line.setAccessibleName(name)
+    line.setProperty("kind", "text")
+    return line

@@ -26,8 +26,8 @@ ANCHORS = (
 )
 
 # The share of a map's range that is wholly transparent, and where its own opacity is full.
-CLEAR_BELOW = 0.12
-OPAQUE_ABOVE = 0.75
+CLEAR_BELOW = 0.04
+OPAQUE_ABOVE = 0.9
 
 
 @cache
@@ -45,16 +45,21 @@ def table() -> NDArray[np.uint8]:
 
 
 def levels(values: NDArray[np.float32]) -> NDArray[np.uint8]:
-    """A map [H, W] as steps of the ramp: 0 for nothing, 255 from its own 99.5th percentile on.
+    """A map [H, W] as steps of the ramp: 0 for what adds no more than most places, 255 for what adds most.
 
-    Negative values, places that speak against the match, are nothing: they are not where it comes from.
+    Contributions are mostly small and positive everywhere, so the ramp runs from the median of the positive values
+    to their 98th percentile: what stands out is what one wants to see. Negative values, places that speak against
+    the match, are nothing: they are not where it comes from.
     """
     finite = np.nan_to_num(np.asarray(values, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-    positive = np.maximum(finite, 0.0)
-    top = float(np.percentile(positive, 99.5)) if positive.size else 0.0
-    if top <= 0:
-        return np.zeros(positive.shape, np.uint8)
-    return np.minimum(positive * (255.0 / top), 255.0).astype(np.uint8)
+    counted = finite[finite > 0]
+    if not counted.size:
+        return np.zeros(finite.shape, np.uint8)
+    low, top = (float(value) for value in np.percentile(counted, (50.0, 98.0)))
+    if top <= low:  # all that counts, counts alike
+        alike = finite >= top if counted.size < finite.size else np.zeros(finite.shape, bool)
+        return np.where(alike, 255, 0).astype(np.uint8)
+    return (np.clip((finite - low) / (top - low), 0.0, 1.0) * 255.0).astype(np.uint8)
 
 
 def colourize(values: NDArray[np.float32]) -> NDArray[np.uint8]:

@@ -19,15 +19,15 @@ from app.bench import Bench, Load
 from app.jobs import Jobs
 from app.notices import Notices
 from app.photos import Answer, ComparePictures, EvidencePictures, PhotoItem, Stage
+from app.reader import Reader
 from engine.errors import NadirError
 
 if TYPE_CHECKING:
     from engine.localize import Candidate, Result
 
-LOCATE, CROPS, EVIDENCE, COMPARE, READ = "locate", "crops", "evidence", "compare", "read"
+LOCATE, CROPS, EVIDENCE, COMPARE = "locate", "crops", "evidence", "compare"
 TOP = 10  # candidates asked for
 PAUSE_MS = 150  # after a correction, before the search
-PIXELS_KEPT = 3  # photos whose pixels stay in memory
 
 
 class Session(QObject):
@@ -54,13 +54,15 @@ class Session(QObject):
         self.overlay_opacity = 0.6
         self.comparing = False
         self._numbers = count(1)
-        self._recent: list[PhotoItem] = []
+        self.reader = Reader(self)
+        self.reader.read.connect(self._read)
+        self.reader.failed.connect(self._not_read)
         self._pause = QTimer(self)
         self._pause.setSingleShot(True)
         self._pause.setInterval(PAUSE_MS)
         self._pause.timeout.connect(self.locate)
         self.bench.changed.connect(self._bench_changed)
-        self.bench.ready.connect(self.locate)
+        self.bench.ready.connect(self._begin)
 
     # Photos -----------------------------------------------------------------------------------------------------
 
@@ -87,25 +89,16 @@ class Session(QObject):
 
     def read_again(self, item: PhotoItem) -> None:
         """Read a photo's file anew."""
-        if item.stage == Stage.WORKING:
-            return
-        item.stage = Stage.WAITING
-        item.error = None
-        item.facts = None
-        item.photo = item.picture = None
-        item.answer = Answer()
-        self.photo_changed.emit(item)
+        self.reader.again(item)
         if item is self.current:
             self.current_changed.emit()
             self.answer_changed.emit()
-        self._read_next()
 
     def remove(self, item: PhotoItem) -> None:
         """Take a photo off the tray; its neighbour becomes the current one."""
         at = self.photos.index(item)
         self.photos.remove(item)
-        if item in self._recent:
-            self._recent.remove(item)
+        self.reader.forget(item)
         if item is self.current:
             self._stop_work()
             self.current = None
@@ -113,99 +106,39 @@ class Session(QObject):
         if self.current is None and self.photos:
             self.choose(self.photos[min(at, len(self.photos) - 1)])
         elif self.current is None:
+            self.set_comparing(False)
             self.current_changed.emit()
             self.answer_changed.emit()
 
     def choose(self, item: PhotoItem) -> None:
         """Look at a photo."""
-        if item is self.current:
-            self._read_next()
-            return
-        self._stop_work()
-        self.current = item
-        self._keep_pixels_of(item)
-        self.current_changed.emit()
-        self.answer_changed.emit()
-        self.candidate_changed.emit()
-        if item.photo is None and item.stage == Stage.READY:
-            item.stage = Stage.WAITING
-        self._read_next()
-        if item.stage == Stage.READY and item.answer.stage != Stage.READY:
-            self.locate()
-        elif item.answer.stage == Stage.READY:
+        if item is not self.current:
+            self._stop_work()
+            self.current = item
+            self.reader.look_at(item)
+            self.current_changed.emit()
+            self.answer_changed.emit()
+            self.candidate_changed.emit()
+            self._answer_or_look()
+
+    def _answer_or_look(self) -> None:
+        if self.answer.stage == Stage.READY:
             self._look_closer()
-
-    def _keep_pixels_of(self, item: PhotoItem) -> None:
-        if item in self._recent:
-            self._recent.remove(item)
-        self._recent.insert(0, item)
-        for old in self._recent[PIXELS_KEPT:]:
-            old.photo = None
-            old.picture = None
-        del self._recent[PIXELS_KEPT:]
-
-    def _read_next(self) -> None:
-        """Read the current photo if it waits, else the next on the tray: one at a time."""
-        if any(item.stage == Stage.WORKING for item in self.photos):
-            return
-        waiting = [item for item in self.photos if item.stage == Stage.WAITING]
-        if self.current in waiting:
-            item = self.current
-        elif waiting:
-            item = waiting[0]
         else:
-            return
-        assert item is not None
-        item.stage = Stage.WORKING
-        self.photo_changed.emit(item)
-        source, name = item.source, item.name
-        self.jobs.start(
-            self.tr("Reading {0}").format(name),
-            lambda report: tasks.read(source, name, report),
-            done=lambda outcome: self._read(item, outcome),
-            failed=lambda error: self._not_read(item, error),
-            cancelled=lambda: self._not_read(
-                item,
-                NadirError(
-                    self.tr("reading was stopped"), name, self.tr("Choose it again to read it")
-                ),
-            ),
-            lane="files",
-        )
+            self.locate()
 
-    def _read(self, item: PhotoItem, outcome: tasks.ReadPhoto) -> None:
-        first = item.facts is None
-        item.stage = Stage.READY
-        item.error = None
-        item.facts = outcome.photo.facts
-        item.notes = tuple(outcome.photo.notes)
-        item.thumbnail = outcome.thumbnail
-        if item in self._recent:
-            item.photo = outcome.photo
-            item.picture = outcome.picture
-        if item not in self.photos:
-            return
-        if first:
-            for note in item.notes:
-                self.notices.post("warning", f"{item.name}: {note}")
+    def _read(self, item: PhotoItem) -> None:
         self.photo_changed.emit(item)
         if item is self.current:
             self.current_changed.emit()
-            if item.answer.stage == Stage.READY:
-                self._look_closer()
-            else:
-                self.locate()
-        self._read_next()
+            self._answer_or_look()
 
-    def _not_read(self, item: PhotoItem, error: NadirError) -> None:
-        item.stage = Stage.FAILED
-        item.error = error
-        if item in self.photos:
-            self.notices.post_error(error, quiet=item is self.current)
-            self.photo_changed.emit(item)
-            if item is self.current:
-                self.current_changed.emit()
-        self._read_next()
+    def _not_read(self, item: PhotoItem) -> None:
+        if item.stage == Stage.FAILED and item.error is not None:
+            self.notices.post_error(item.error, quiet=item is self.current)
+        self.photo_changed.emit(item)
+        if item is self.current:
+            self.current_changed.emit()
 
     def correct(self, **changes: Any) -> None:
         """Change what is held true of the current photo (fields of ``Corrections``); it is located anew."""
@@ -216,11 +149,12 @@ class Session(QObject):
         if corrections == item.corrections:
             return
         item.corrections = corrections
-        self._await_answer(item)
-        self._stop_work()
+        if self._can_locate():
+            self._await_answer(item)
+            self._stop_work()
+            self.answer_changed.emit()
+            self._pause.start()
         self.photo_changed.emit(item)
-        self.answer_changed.emit()
-        self._pause.start()
 
     # Answers ----------------------------------------------------------------------------------------------------
 
@@ -242,11 +176,31 @@ class Session(QObject):
             return None
         return next((c for c in answer.result.candidates if c.rank == answer.rank), None)
 
+    def _can_locate(self) -> bool:
+        item = self.current
+        if item is None or item.stage != Stage.READY or item.photo is None:
+            return False
+        return self.bench.pair is not None
+
+    def _begin(self) -> None:
+        """An encoder and an area are there: locate what waits, or make the first answer a quick one."""
+        self.locate()
+        pair = self.bench.pair
+        if pair is not None and self.answer.stage != Stage.WORKING:
+            self.jobs.start(
+                self.tr("Warming up"),
+                lambda report: tasks.warm_up(*pair, report),
+                done=lambda _: None,
+                failed=lambda error: None,  # said when it matters
+                key=LOCATE,
+                quiet=True,
+            )
+
     def locate(self) -> None:
         """Search for the current photo with what is known of it now."""
         self._pause.stop()
         item, pair = self.current, self.bench.pair
-        if item is None or pair is None or item.photo is None or item.stage != Stage.READY:
+        if not self._can_locate() or item is None or pair is None or item.photo is None:
             return
         answer = self._await_answer(item)
         self._stop_work()
@@ -283,6 +237,8 @@ class Session(QObject):
         if item.answer is not answer:
             return
         item.answer = Answer(Stage.FAILED if error is not None else Stage.CANCELLED, error=error)
+        if item is self.current:
+            self.set_comparing(False)
         if error is not None:
             self.notices.post_error(error, quiet=item is self.current)
         if item is self.current:
@@ -340,6 +296,7 @@ class Session(QObject):
                 lambda report: tasks.crops(result, pair[1], report),
                 done=lambda crops: self._have_crops(answer, crops),
                 key=CROPS,
+                lane="view",
                 quiet=True,
             )
         if candidate is None:
@@ -402,6 +359,7 @@ class Session(QObject):
     def stop(self) -> None:
         """Stop the work on the current photo; what is there stays."""
         self._pause.stop()
+        self.reader.stop()
         self.jobs.cancel_all()
 
     def shut_down(self) -> bool:
@@ -420,6 +378,7 @@ class Session(QObject):
         if self.bench.index.load == Load.READY and self.bench.encoder.load == Load.READY:
             return
         self._stop_work()
+        self.set_comparing(False)
         for item in self.photos:
             item.answer = Answer()
         self.answer_changed.emit()

@@ -214,7 +214,7 @@ class NoticeList(QFrame):
     def __init__(self, notices: Notices, parent: QWidget) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self._notices = notices
-        self.setProperty("place", "raised")
+        self.setProperty("place", "popup")
         self.setAccessibleName(self.tr("Notices"))
         column = QVBoxLayout(self)
         column.setContentsMargins(3 * STEP, 3 * STEP, 3 * STEP, 3 * STEP)

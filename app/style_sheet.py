@@ -25,6 +25,7 @@ QFrame[place="panel"] { background: $panel; }
 QFrame[place="raised"] { background: $raised; border: 1px solid $line; border-radius: 6px; }
 QFrame[place="notice"] { background: $raised; border: 1px solid $line_strong; border-radius: 6px; }
 QFrame[place="notice-error"] { background: $error_soft; border: 1px solid $error; border-radius: 6px; }
+QFrame[place="popup"] { background: $raised; border: 1px solid $line_strong; }
 QFrame[line="below"] { border: none; border-bottom: 1px solid $line; }
 QFrame[line="above"] { border: none; border-top: 1px solid $line; }
 QFrame[line="right"] { border: none; border-right: 1px solid $line; }
@@ -60,6 +61,9 @@ QToolButton:focus { border: 1px solid $accent; }
 QToolButton:disabled { color: $disabled; }
 QToolButton::menu-indicator { image: none; width: 0px; }
 QToolButton[kind="header"] { padding: 4px 8px; }
+QToolButton[kind="quiet"] { padding: 0; color: $muted; border: none; }
+QToolButton[kind="quiet"]:hover { background: transparent; text-decoration: underline; }
+QToolButton[kind="quiet"]:focus { border: 1px solid $accent; }
 QToolButton[kind="rail"] {
     padding: 8px 2px 6px 2px; border-radius: 4px; font-size: ${small}pt;
 }
@@ -79,13 +83,20 @@ QLineEdit, QSpinBox, QDoubleSpinBox {
     selection-background-color: $accent; selection-color: $on_accent;
 }
 QLineEdit:focus, QSpinBox:focus, QDoubleSpinBox:focus { border: 2px solid $accent; padding: 2px 5px; }
+QLineEdit[kind="text"] { background: transparent; border: 1px solid transparent; padding: 0; }
+QLineEdit[kind="text"]:focus { border: 1px solid $accent; padding: 0; }
 QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled {
     color: $disabled; background: $panel; border-color: $line;
 }
 QAbstractSpinBox QLineEdit, QAbstractSpinBox QLineEdit:focus {
-    border: none; padding: 0; margin: 0; background: transparent; border-radius: 0;
+    border: none; padding: 0 6px; margin: 0; background: transparent; border-radius: 0;
 }
-QAbstractSpinBox::up-button, QAbstractSpinBox::down-button { width: 0; height: 0; border: none; }
+QAbstractSpinBox::up-button {
+    subcontrol-origin: border; subcontrol-position: top right; width: 0px; border: none;
+}
+QAbstractSpinBox::down-button {
+    subcontrol-origin: border; subcontrol-position: bottom right; width: 0px; border: none;
+}
 QRadioButton, QCheckBox { spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }
 QRadioButton:focus, QCheckBox:focus { border-color: $accent; }
 

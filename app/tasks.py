@@ -6,6 +6,7 @@ the window stands before NumPy and onnxruntime are loaded.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,9 @@ from engine.files import atomic_write
 from engine.progress import Report
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from engine.encoder import Encoder
     from engine.index import Index
     from engine.localize import Candidate, Evidence, Result
@@ -105,6 +109,21 @@ def locate(
     return localize(Query(photo, heading, view, top), encoder, index, report)
 
 
+def warm_up(encoder: Encoder, index: Index, report: Report) -> None:
+    """Do once what is slow the first time: imports, opening the imagery, the graphs' first run, the search's."""
+    import numpy as np
+
+    from engine.localize import Query, localize
+    from engine.photo.facts import Photo, PhotoFacts
+
+    report(0, 2, "")
+    pixels = np.zeros((64, 128, 3), np.uint8)
+    facts = PhotoFacts(128, 64, "panorama", 360.0, "shape")
+    localize(Query(Photo(pixels, facts, "", None, "", ())), encoder, index, report)
+    report(1, 2, "")
+    index.crop(0, 16)
+
+
 def crops(result: Result, index: Index, report: Report) -> dict[int, QImage]:
     """The tiles of all candidates, by rank; those that cannot be cut are left out."""
     from app.ramp import image_from_array
@@ -167,7 +186,7 @@ def compare(
     """Photo and tile on the same bearings, both with north in the middle; see :class:`ComparePictures`."""
     import numpy as np
 
-    from app.ramp import colourize, image_from_array, levels
+    from app.ramp import colourize, image_from_array
     from engine.photo.polar import even_radii, polar_warp
     from engine.photo.projections import to_canvas
 
@@ -197,9 +216,9 @@ def compare(
         )
         photo_heat = image_from_array(turned)
         if parts.tile_map is not None:
-            grey = np.repeat(levels(parts.tile_map)[..., None], 3, axis=2)
-            polar = polar_warp(grey[None], height=height // 2, width=width // 2, radii=rows[::2])
-            tile_heat = image_from_array(colourize(polar[0, :, :, 0].astype(np.float32)))
+            tile_heat = image_from_array(
+                colourize(_unrolled(parts.tile_map, rows[::4], width // 4))
+            )
     return ComparePictures(
         rank=candidate.rank,
         photo=image_from_array(np.roll(shown, roll, axis=1)),
@@ -210,6 +229,24 @@ def compare(
         radii_m=tuple(row * index.manifest.extent_m / 2 for row in rows),
         extent_m=index.manifest.extent_m,
     )
+
+
+def _unrolled(
+    values: NDArray[np.float32], radii: Sequence[float], width: int
+) -> NDArray[np.float32]:
+    """A map over a tile [P, P], unrolled about its centre [len(radii), width].
+
+    The map is a density, so much a pixel of the tile; unrolled, a pixel far out stands for more ground than one near
+    by, in proportion to its distance.
+    """
+    import numpy as np
+
+    bearing = np.radians(-180.0 + (np.arange(width) + 0.5) * 360.0 / width)[None, :]
+    radius = np.asarray(radii)[:, None]
+    half = len(values) / 2
+    columns = np.clip(half + half * radius * np.sin(bearing), 0, len(values) - 1).astype(int)
+    lines = np.clip(half - half * radius * np.cos(bearing), 0, len(values) - 1).astype(int)
+    return (values[lines, columns] * radius).astype(np.float32)
 
 
 @dataclass(frozen=True, eq=False)

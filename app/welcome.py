@@ -35,7 +35,7 @@ from app.theme import STEP, scaled_font, tokens_of
 from app.widgets import label
 from engine.shipped import sample_photos
 
-SAMPLE = QSize(140, 88)
+SAMPLE = QSize(116, 74)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import Literal
 
 from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QAction, QPainter, QPen, QResizeEvent
+from PySide6.QtGui import QAction, QKeySequence, QPainter, QPen, QResizeEvent
 from PySide6.QtWidgets import (
+    QBoxLayout,
     QButtonGroup,
     QFrame,
     QHBoxLayout,
@@ -124,7 +125,7 @@ def make_action(
 ) -> QAction:
     """An action with its shortcut told in its tool tip."""
     action = QAction(icon(icon_name) if icon_name else parent.windowIcon(), text, parent)
-    action.setShortcuts(list(keys))
+    action.setShortcuts([QKeySequence(key) for key in keys])
     action.setCheckable(checkable)
     words = tip or text.replace("&", "").rstrip("…")
     shown = f" ({action.shortcut().toString()})" if keys else ""
@@ -236,7 +237,7 @@ class StateCard(QWidget):
         self._text.setAlignment(Qt.AlignmentFlag.AlignHCenter)
         column.addWidget(self._headline)
         column.addWidget(self._text)
-        self._buttons = QHBoxLayout()
+        self._buttons = QBoxLayout(QBoxLayout.Direction.LeftToRight)
         self._buttons.setSpacing(2 * STEP)
         column.addSpacing(STEP)
         column.addLayout(self._buttons)
@@ -269,6 +270,23 @@ class StateCard(QWidget):
             button.clicked.connect(lambda _=False, call=call: call())
             self._buttons.addWidget(button)
         self._buttons.addStretch(1)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        """Buttons beside each other where there is room, else below each other."""
+        items = [self._buttons.itemAt(i) for i in range(self._buttons.count())]
+        buttons = [item.widget() for item in items if item is not None]
+        wide = sum(button.sizeHint().width() + 2 * STEP for button in buttons if button is not None)
+        direction = QBoxLayout.Direction
+        room = self.width() - 8 * STEP
+        self._buttons.setDirection(direction.LeftToRight if wide <= room else direction.TopToBottom)
+
+    def minimumSizeHint(self) -> QSize:
+        return QSize(160, 120)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange()
 
 
 def rule(vertical: bool = False) -> QFrame:

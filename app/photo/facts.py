@@ -33,8 +33,7 @@ def degree_box(low: float, high: float, name: str, *, wrap: bool = False) -> QDo
     box.setDecimals(1)
     box.setSuffix("°")
     box.setWrapping(wrap)
-    box.setButtonSymbols(QDoubleSpinBox.ButtonSymbols.NoButtons)
-    box.setAlignment(Qt.AlignmentFlag.AlignRight)
+    box.setAlignment(Qt.AlignmentFlag.AlignHCenter)
     box.setAccessibleName(name)
     box.setToolTip(name)
     box.setFixedWidth(68)
@@ -200,7 +199,7 @@ class CameraPopup(QFrame):
         super().__init__(parent, Qt.WindowType.Popup)
         self._session = session
         self._filling = False
-        self.setProperty("place", "raised")
+        self.setProperty("place", "popup")
         self.setAccessibleName(self.tr("Tilt and kind of photo"))
         self.kind = Segments(
             self.tr("Kind"),

@@ -126,7 +126,7 @@ class PhotoPanel(QFrame):
         """Show the session's current photo in the state it is in."""
         item = self._session.current
         self.name.setText(item.name if item is not None else "")
-        self.facts.setVisible(item is None or item.stage != Stage.FAILED)
+        self.facts.setVisible(item is None or item.error is None)
         whole = item is not None and item.panorama and item.fov_deg >= 359.5
         self.modes.setVisible(whole)
         around = whole and self._mode == AROUND
@@ -134,7 +134,7 @@ class PhotoPanel(QFrame):
         if item is None:
             self.flat.set_picture(None)
             self.stack.setCurrentWidget(self.flat)
-        elif item.stage == Stage.FAILED and item.error is not None:
+        elif item.stage in (Stage.FAILED, Stage.CANCELLED) and item.error is not None:
             self._say_failed(item)
         elif item.picture is None:
             self.reading.say(self.tr("Reading {0}…").format(item.name))
@@ -146,15 +146,16 @@ class PhotoPanel(QFrame):
 
     def _say_failed(self, item: PhotoItem) -> None:
         assert item.error is not None
+        failed = item.stage == Stage.FAILED
         self.card.say(
-            "error",
+            "error" if failed else "photo",
             headline_of(item.error),
             remedy_of(item.error),
             (
-                (self.tr("Take off the tray"), lambda: self._session.remove(item)),
                 (self.tr("Try again"), lambda: self._session.read_again(item)),
+                (self.tr("Take off the tray"), lambda: self._session.remove(item)),
             ),
-            error=True,
+            error=failed,
         )
         self.stack.setCurrentWidget(self.card)
 

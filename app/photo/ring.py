@@ -53,7 +53,7 @@ class HeadingRing(QWidget):
         tokens = tokens_of(self)
         painter = QPainter(self)
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        box = QRectF(self.rect()).adjusted(9, 9, -9, -9)
+        box = QRectF(self.rect()).adjusted(10, 13, -10, -7)
         centre, radius = box.center(), box.width() / 2
         if not self.isEnabled():
             painter.setOpacity(0.4)
@@ -74,11 +74,11 @@ class HeadingRing(QWidget):
         painter.setFont(scaled_font(self, "small", bold=True))
         painter.setPen(tokens.colour("text"))
         painter.drawText(
-            QRectF(centre.x() - 10, box.top() - 9, 20, 14), Qt.AlignmentFlag.AlignCenter, "N"
+            QRectF(centre.x() - 10, box.top() - 13, 20, 12), Qt.AlignmentFlag.AlignCenter, "N"
         )
-        text = degrees_text(self._heading) if self._heading is not None else "?"
-        painter.setFont(scaled_font(self, "normal", bold=True))
-        painter.drawText(box, Qt.AlignmentFlag.AlignCenter, text)
+        if self._heading is None:
+            painter.setFont(scaled_font(self, "large", bold=True))
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, "?")
         painter.end()
 
     def _draw_wedge(self, painter: QPainter, box: QRectF) -> None:
@@ -93,12 +93,13 @@ class HeadingRing(QWidget):
         painter.setPen(Qt.PenStyle.NoPen)
         painter.setBrush(tokens.colour("accent"))
         centre, radius = box.center(), box.width() / 2
-        tip = _on(centre, radius + 5, self._heading)
+        tip = _on(centre, radius - 1, self._heading)
         sides = (
-            _on(centre, radius - 5, self._heading - 9),
-            _on(centre, radius - 5, self._heading + 9),
+            _on(centre, radius - 13, self._heading - 13),
+            _on(centre, radius - 13, self._heading + 13),
         )
         painter.drawPolygon([tip, *sides])
+        painter.drawEllipse(centre, 2.5, 2.5)
 
     def _set(self, heading: float) -> None:
         self.turned.emit(heading % 360.0)

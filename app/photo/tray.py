@@ -165,11 +165,11 @@ class _Delegate(QStyledItemDelegate):
 
     def _draw_located(self, painter: QPainter, picture: QRectF) -> None:
         tokens = tokens_of(self._view)
-        badge = QRectF(picture.right() - 15, picture.bottom() - 15, 13, 13)
+        badge = QRectF(picture.right() - 19, picture.bottom() - 19, 16, 16)
         painter.setPen(Qt.PenStyle.NoPen)
-        painter.setBrush(tokens.colour("raised", 230))
+        painter.setBrush(tokens.colour("accent"))
         painter.drawEllipse(badge)
-        paint_icon(painter, badge.adjusted(1.5, 1.5, -1.5, -1.5), "check", tokens.colour("accent"))
+        paint_icon(painter, badge.adjusted(2, 2, -2, -2), "check", tokens.colour("on_accent"))
 
 
 class Tray(QListView):

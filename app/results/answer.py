@@ -38,6 +38,7 @@ class AnswerBar(QFrame):
         self.caveat = QToolButton()
         self.caveat.setIcon(icon("info"))
         self.caveat.setIconSize(QSize(16, 16))
+        self.caveat.setProperty("kind", "quiet")
         self.caveat.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
         self.caveat.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
         self.caveat.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
@@ -88,7 +89,8 @@ class AnswerBar(QFrame):
             elif item is not None:
                 headline = self.tr("Reading the photo…")
         failed = answer.stage == Stage.FAILED or (item is not None and item.stage == Stage.FAILED)
-        self._icon.set_icon("error" if failed else "locate", "error" if failed else "muted")
+        name = "error" if failed else "warning" if said.doubtful else "locate"
+        self._icon.set_icon(name, "error" if failed else "muted")
         self.headline.setText(headline)
         self.detail.setText(detail)
         self.setAccessibleName(f"{headline} {detail}".strip())

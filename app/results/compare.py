@@ -70,13 +70,17 @@ class Strips(QWidget):
                 QPainter.RenderHint.SmoothPixmapTransform | QPainter.RenderHint.Antialiasing
             )
             photo, ruler, tile = self.boxes()
-            painter.fillRect(photo, tokens.colour("panel"))
+            painter.fillRect(photo, tokens.colour("line"))
             self._draw(painter, photo, self._pictures.photo, self._pictures.photo_heat)
             self._draw(painter, tile, self._pictures.tile, self._pictures.tile_heat)
             self._draw_words(painter, photo, tile, self._pictures)
             self._draw_ruler(painter, ruler)
             if self._cursor is not None:
                 self._draw_cursor(painter, photo, tile, *self._cursor)
+        else:
+            painter.setPen(tokens.colour("muted"))
+            words = self.tr("Unrolling the tile…")
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, words)
         painter.end()
 
     def _draw(self, painter: QPainter, box: QRectF, picture: QImage, heat: QImage | None) -> None:

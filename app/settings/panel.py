@@ -21,7 +21,7 @@ class SettingsPanel(QFrame):
     ) -> None:
         super().__init__(parent, Qt.WindowType.Popup)
         self._session, self._store, self._theme = session, store, theme
-        self.setProperty("place", "raised")
+        self.setProperty("place", "popup")
         self.setAccessibleName(self.tr("Settings"))
         self.theme = Segments(
             self.tr("Theme"),

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.qt_setup import no_leaked_threads, prepare_qt
+from tests.sights import Sights, make_sights
 
 _PROBLEM = prepare_qt()
 
@@ -17,3 +18,9 @@ def _clean(qapp) -> Iterator[None]:
         pytest.skip(_PROBLEM)
     with no_leaked_threads():
         yield
+
+
+@pytest.fixture(scope="session")
+def sights(tmp_path_factory) -> Sights:
+    """An area with its encoder, photos taken there, spoiled files."""
+    return make_sights(tmp_path_factory.mktemp("sights"))
