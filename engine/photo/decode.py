@@ -75,6 +75,7 @@ _BAD_DATA = (
     ArithmeticError,
     AttributeError,
     RuntimeError,
+    SystemError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -143,21 +144,26 @@ def decode(stream: BinaryIO, format_name: str, max_pixels: int) -> Decoded:
     if exif is None:
         exif = _exif_of(image)
         turn = orientation(exif)
+    elif damage_note and orientation(exif) != 1:
+        raise _beyond_repair()  # Pillow turns a TIFF upright itself, but not one that failed
     xmp = image.info.get("xmp") or b""
     factor = 1
     while image.width * image.height > max_pixels * factor**2:
         factor += 1
-    picture, colour_notes = to_srgb(image, factor)
+    try:
+        picture, colour_notes = to_srgb(image, factor)
+        if turn in _TRANSPOSES:
+            picture = picture.transpose(_TRANSPOSES[turn])
+        pixels = np.asarray(picture)
+    except _BAD_DATA as error:
+        raise _beyond_repair() from error
+    pixels.setflags(write=False)
     width, height = (stored_height, stored_width) if turn >= 5 else (stored_width, stored_height)
     size_note = ""
     if shrink * factor > 1:
         size_note = (
             f"It has {width} × {height} pixels and was read at 1/{shrink * factor} of its size."
         )
-    if turn in _TRANSPOSES:
-        picture = picture.transpose(_TRANSPOSES[turn])
-    pixels = np.asarray(picture)
-    pixels.setflags(write=False)
     return Decoded(
         pixels=pixels,
         size=(width, height),

@@ -242,8 +242,11 @@ def _make_plan(
     reduced_width, reduced_height = -(-source_width // factors[0]), -(-source_height // factors[1])
     indices, weights = bilinear_taps(x, y, reduced_width, reduced_height, wrap=view.full_turn)
     weights *= seen[:, picked] / count[picked]
-    taps = indices.shape[0] * indices.shape[1]  # not -1: where nothing is seen there are no columns to divide by
-    table = make_table(indices.reshape(taps, len(picked)), weights.reshape(taps, len(picked)))
+    taps = (
+        indices.shape[0] * indices.shape[1]
+    )  # not -1: where nothing is seen there are no columns to divide by
+    taps = (4 * samples**2, len(picked))
+    table = make_table(indices.reshape(taps), weights.reshape(taps))
     return _Plan(factors, table, picked)
 
 

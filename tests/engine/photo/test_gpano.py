@@ -26,7 +26,7 @@ CROPPED = {
     "PoseHeadingDegrees": "10",
 }
 
-LEVEL = sphere.equirectangular(3600, 90, top=45, bottom=-45)
+LEVEL = sphere.equirectangular(3600, 45, top=45, bottom=-45)
 
 
 def facts_with(gpano: dict[str, str], width: int, height: int, **options: Any):
@@ -64,33 +64,28 @@ def test_a_cropped_panorama_that_was_made_smaller():
     assert (facts.fov_deg, facts.top_deg, facts.bottom_deg) == (90.0, 22.5, -22.5)
 
 
-@given(st.floats(-20, 20), st.floats(-20, 20), st.integers(0, 1400))
-@settings(max_examples=12, deadline=None)
+@given(st.floats(-20, 20), st.floats(-20, 20), st.integers(0, 600))
+@settings(max_examples=10, deadline=None)
 def test_a_crop_of_a_tilted_panorama_shows_the_same_world(pitch: float, roll: float, left: int):
-    whole = sphere.as_pixels(sphere.tilted_panorama(1600, 800, pitch, roll))
+    whole = sphere.as_pixels(sphere.tilted_panorama(800, 400, pitch, roll))
+    part = np.ascontiguousarray(whole[150:250, left : left + 200])
     gpano = CROPPED | {
-        "CroppedAreaLeftPixels": str(min(left, 1200)),
+        "CroppedAreaLeftPixels": str(2 * left),  # the numbers of a panorama twice as large
         "PosePitchDegrees": repr(pitch),
         "PoseRollDegrees": repr(roll),
         "PoseHeadingDegrees": "0",
     }
-    part = whole[300:500, min(left, 1200) : min(left, 1200) + 400]
-    found, note = sphere_of(gpano, 400, 200)
-    assert found is not None and note is None and found.heading_deg is not None
-    canvas = {"height": 90, "width": 360, "top_deg": 45.0, "bottom_deg": -45.0}
-    facts = read_photo(encoded(part, "PNG")).facts
-    assert facts.kind == "panorama"  # 2:1 by chance; the metadata below says better
-    view = view_of(facts)
-    view = type(view)(
-        "panorama", found.fov_deg, found.pitch_deg, found.roll_deg, found.top_deg, found.bottom_deg
+    photo = read_photo(encoded(part, "PNG", pnginfo=_png_xmp(xmp_packet(gpano))))
+    assert photo.facts.heading_deg is not None
+    seen, mask = to_canvas(
+        photo.pixels, view_of(photo.facts), height=45, width=180, top_deg=45.0, bottom_deg=-45.0
     )
-    seen, mask = to_canvas(np.ascontiguousarray(part), view, **canvas)
-    level = np.roll(LEVEL, -round(found.heading_deg * 10), axis=1)
-    wanted = level.reshape(90, 360, 10, 3).mean(axis=2)
+    level = np.roll(LEVEL, -round(photo.facts.heading_deg * 10), axis=1)
+    wanted = level.reshape(45, 180, 20, 3).mean(axis=2)
     inner = mask.copy()
     for axis in (0, 1):
         inner &= np.roll(mask, 1, axis) & np.roll(mask, -1, axis)
-    assert np.abs(seen - wanted)[inner].max() < 6
+    assert inner.any() and np.abs(seen - wanted)[inner].max() < 6
 
 
 def test_properties_as_elements_under_another_prefix():
