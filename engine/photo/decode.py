@@ -248,10 +248,6 @@ def _load(
     try:
         image.load()
         return image, 1.0, ""
-    except MemoryError as error:
-        raise PhotoError(
-            "there is not enough memory to open it", remedy="Save it smaller and open that"
-        ) from error
     except _BAD_DATA as error:
         if format_name not in _FROM_THE_TOP or image.info.get("interlace"):
             raise _beyond_repair() from error
@@ -264,7 +260,9 @@ def _load(
         raise _beyond_repair()
     share = rows / image.height
     if share < LEAST_READABLE:
-        raise PhotoError(f"damaged after row {rows * shrink}, too early", remedy=_TRY_ORIGINAL)
+        raise PhotoError(
+            f"damaged after row {rows * shrink}, which leaves too little", remedy=_TRY_ORIGINAL
+        )
     if rows == image.height:
         return image, 1.0, "Damaged at its end; all of its rows could be read."
     note = f"Damaged after row {rows * shrink}. The readable part was used; try the original."

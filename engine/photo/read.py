@@ -49,6 +49,10 @@ def read_photo(
             decoded = decode(stream, kind, max_pixels)
     except PhotoError as error:
         raise PhotoError(error.problem, path or shown, error.remedy) from error
+    except MemoryError as error:
+        raise PhotoError(
+            "there is not enough memory to open it", path or shown, "Save it smaller and open that"
+        ) from error
     except OSError as error:
         raise _unopened(error, path or Path(shown)) from error
     facts, notes = facts_of(decoded)
