@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 from rasterio.crs import CRS
-from rasterio.transform import from_origin
+from rasterio.transform import Affine
 from rasterio.warp import transform
 
 from tests.linear_encoder import CAMERA_M
@@ -33,7 +33,7 @@ class FlatWorld:
     def write(self, path: Path) -> Path:
         """The aerial image as a GeoTIFF."""
         height, width = self.ground.shape[:2]
-        placed = from_origin(self.west, self.north, RESOLUTION_M, RESOLUTION_M)
+        placed = Affine(RESOLUTION_M, 0.0, self.west, 0.0, -RESOLUTION_M, self.north)
         shape = {"driver": "GTiff", "width": width, "height": height, "count": 3, "dtype": "uint8"}
         with rasterio.open(path, "w", crs=UTM, transform=placed, tiled=True, **shape) as file:
             file.write(self.ground.transpose(2, 0, 1))

@@ -7,7 +7,7 @@ calibration says which those were.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -25,11 +25,15 @@ from engine.localize.posterior import (
     LEVEL,
     Calibration,
     credible_radius,
+    first_features,
     outside_features,
+    outside_probability,
     place_probabilities,
+    softmax_places,
 )
 from engine.localize.run import queries_of
 from engine.localize.search import PLACES, places_of, search_tiles
+from engine.localize.words import OUTSIDE
 from engine.progress import Report, silent
 
 RIGHT_M = 25.0
@@ -42,6 +46,7 @@ MIN_QUERIES = 50
 ERROR_LEVELS = tuple(i / 40 for i in range(1, 41))
 
 FloatArray = NDArray[np.float64]
+Triple = tuple[float, float, float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,22 +159,25 @@ def fit_calibration(samples: Sequence[Sample], data: str) -> Calibration:
         )
     temperature, rest = _fit_temperature(inside)
     scale, quantiles = _fit_errors(right)
-    return Calibration(
+    fitted = Calibration(
         temperature=temperature,
         rest=rest,
+        first=(0.0, 1.0, 0.0, 0.0),
         error_scale=scale,
         error_levels=ERROR_LEVELS,
         error_quantiles=quantiles,
-        outside=_fit_outside(samples),
+        outside=None,
         prior_outside=PRIOR_OUTSIDE,
         places=PLACES,
         queries=len(inside),
         data=data,
     )
+    fitted = replace(fitted, first=_fit_first(inside, fitted))
+    return replace(fitted, outside=_fit_outside(samples, fitted))
 
 
-def _fit_temperature(inside: Sequence[Sample]) -> tuple[tuple[float, float, float], float]:
-    """Maximum likelihood of the right place, or of none being right."""
+def _fit_temperature(inside: Sequence[Sample]) -> tuple[Triple, Triple]:
+    """Maximum likelihood of the right place, or of none being right: temperature and rest."""
     width = max(len(s.scores) for s in inside)
     scores = np.full((len(inside), width), -np.inf)
     for row, sample in enumerate(inside):
@@ -182,37 +190,56 @@ def _fit_temperature(inside: Sequence[Sample]) -> tuple[tuple[float, float, floa
     def cost(values: FloatArray) -> float:
         temperature = np.exp(np.clip(terms @ values[:3], -20, 20))
         logits = temperature[:, None] * (scores - scores[:, :1])
-        none = temperature * (last - scores[:, 0]) + values[3]
+        none = temperature * (last - scores[:, 0]) + terms @ values[3:]
         top = np.maximum(none, 0.0)  # the first place's logit is 0
         total = top + np.log(np.exp(logits - top[:, None]).sum(axis=1) + np.exp(none - top))
         chosen = np.where(right >= 0, logits[rows, np.maximum(right, 0)], none)
         # A weak pull towards the plain model keeps what the samples cannot tell (one field of view only) at rest.
-        return float(np.mean(total - chosen)) + 1e-3 * float(values[1] ** 2 + values[2] ** 2)
+        return float(np.mean(total - chosen)) + 1e-3 * float((values[[1, 2, 4, 5]] ** 2).sum())
 
-    best = minimise(cost, np.array([3.0, 0.5, 0.0, 0.0]), np.array([0.5, 0.3, 0.3, 1.0]))
-    return (float(best[0]), float(best[1]), float(best[2])), float(best[3])
+    best = minimise(
+        cost, np.array([3.0, 0.5, 0.0, 0.0, 0.0, 0.0]), np.array([0.5, 0.3, 0.3, 1.0, 0.5, 0.5])
+    )
+    return _triple(best[:3]), _triple(best[3:])
 
 
-def _fit_errors(right: Sequence[Sample]) -> tuple[tuple[float, float, float], tuple[float, ...]]:
+def _triple(values: FloatArray) -> Triple:
+    return float(values[0]), float(values[1]), float(values[2])
+
+
+def _fit_errors(right: Sequence[Sample]) -> tuple[Triple, tuple[float, ...]]:
     """Least squares of log error for the scale, then quantiles of what is left."""
     errors = np.maximum([s.right_error_m for s in right], 0.05)
     terms = np.array([(1.0, np.log(s.seen_share), float(s.unknown)) for s in right])
     ridge = np.diag([0.0, 1.0, 1.0])
     scale = np.linalg.solve(terms.T @ terms + ridge, terms.T @ np.log(errors))
     quantiles = np.quantile(errors / np.exp(terms @ scale), ERROR_LEVELS)
-    return (float(scale[0]), float(scale[1]), float(scale[2])), tuple(float(q) for q in quantiles)
+    return _triple(scale), tuple(float(q) for q in quantiles)
 
 
-def _fit_outside(samples: Sequence[Sample]) -> tuple[float, float, float, float, float] | None:
+def _fit_first(inside: Sequence[Sample], fitted: Calibration) -> tuple[float, float, float, float]:
+    features = [
+        first_features(
+            softmax_places(s.scores, fitted, s.seen_share, s.unknown)[0], s.seen_share, s.unknown
+        )
+        for s in inside
+    ]
+    right = np.array([s.right == 0 for s in inside])
+    found = logistic_regression(np.stack(features), right, np.ones(len(inside)))
+    return tuple(found.tolist())
+
+
+def _fit_outside(samples: Sequence[Sample], fitted: Calibration) -> tuple[float, ...] | None:
     outside = np.array([s.outside for s in samples])
     if outside.sum() < MIN_QUERIES:
         return None
-    features = np.stack([outside_features(s.scores, s.seen_share, s.unknown) for s in samples])
+    features = np.stack(
+        [outside_features(s.scores, fitted, s.seen_share, s.unknown) for s in samples]
+    )
     weights = np.where(
         outside, PRIOR_OUTSIDE / outside.sum(), (1 - PRIOR_OUTSIDE) / (~outside).sum()
     )
-    found = logistic_regression(features, outside, weights)
-    return tuple(float(value) for value in found)  # pyright: ignore[reportReturnType]
+    return tuple(logistic_regression(features, outside, weights).tolist())
 
 
 def reliability(
@@ -246,13 +273,11 @@ def reliability(
         for part in np.array_split(order, bins)
         if len(part)
     ]
-    called = {kind: [] for kind in (True, False)}
-    if calibration.outside is not None:
-        weights = np.array(calibration.outside)
-        for s in samples:
-            called[s.outside].append(
-                outside_features(s.scores, s.seen_share, s.unknown) @ weights >= 0
-            )
+    called: dict[bool, list[bool]] = {True: [], False: []}
+    for s in samples:
+        chance = outside_probability(s.scores, calibration, s.seen_share, s.unknown)
+        if chance is not None:
+            called[s.outside].append(chance >= OUTSIDE)
     return {
         "queries": len(inside),
         "level": LEVEL,

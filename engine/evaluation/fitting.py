@@ -11,7 +11,7 @@ FloatArray = NDArray[np.float64]
 
 
 def minimise(
-    cost: Callable[[FloatArray], float], start: FloatArray, step: FloatArray, rounds: int = 2000
+    cost: Callable[[FloatArray], float], start: FloatArray, step: FloatArray, rounds: int = 600
 ) -> FloatArray:
     """The minimum of a smooth function of a few variables (Nelder and Mead's simplex, restarted once).
 
@@ -33,7 +33,7 @@ def _simplex(
     for _ in range(rounds):
         order = np.argsort(costs, kind="stable")
         points, costs = points[order], costs[order]
-        if np.ptp(points, axis=0).max() < 1e-7 or costs[-1] - costs[0] < 1e-12:
+        if np.ptp(points, axis=0).max() < 1e-7 or costs[-1] - costs[0] < 1e-10:
             break
         centre = points[:-1].mean(axis=0)
         reflected = 2 * centre - points[-1]

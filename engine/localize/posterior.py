@@ -4,11 +4,14 @@ The model, fitted by :mod:`engine.evaluation.calibrate` on held-out queries:
 
 * The places found compete with each other and with "none of these": with scores s_1 >= ... >= s_M and a temperature T,
   P(i) = exp(T s_i) / (sum_j exp(T s_j) + exp(T s_M + rest)). T depends on how much of the circle the photo sees, f
-  (its mean share of the blocks), and on whether the heading was known: log T = t_0 + t_f log f + t_u [unknown].
+  (its mean share of the blocks), and on whether the heading was known: log T = t_0 + t_f log f + t_u [unknown]; rest
+  likewise, without the logarithm.
+* The first place's probability is then corrected by logistic regression on (1, its log odds, log f, [unknown]), and the
+  others share what is left: "is the first one right?" is what people read, so it must be right by itself.
 * Given that a place is the right one, its position is off by r metres with the distribution of the held-out queries:
   quantiles of r / scale, log scale = e_0 + e_f log f + e_u [unknown].
-* The photo was taken outside the area with a probability by logistic regression on the best score, its lead over the
-  last of the places, log f and [unknown], for ``prior_outside`` before looking.
+* The photo was taken outside the area with a probability by logistic regression on (1, T s_1, T (s_1 - s_M), the log
+  odds of the first place, log f, [unknown]), for ``prior_outside`` before looking.
 
 What is said of places is said of photos that were taken inside the area: the last number says whether that holds.
 """
@@ -38,10 +41,11 @@ class Calibration:
 
     Attributes:
         temperature: (t_0, t_f, t_u).
-        rest: log of the weight of all places below the list, relative to its last one.
+        rest: (r_0, r_f, r_u), log of the weight of all places below the list, relative to its last one.
+        first: weights of (1, log odds of the first place, log f, [unknown]).
         error_scale: (e_0, e_f, e_u).
         error_levels, error_quantiles: of r / scale, both rising.
-        outside: weights of (1, best score, lead, log f, [unknown]).
+        outside: weights of (1, T s_1, T (s_1 - s_M), log odds of the first place, log f, [unknown]).
         prior_outside: probability of "outside the area" that the logistic regression was fitted for.
         places: M.
         queries: how many queries it was fitted on.
@@ -49,11 +53,12 @@ class Calibration:
     """
 
     temperature: tuple[float, float, float]
-    rest: float
+    rest: tuple[float, float, float]
+    first: tuple[float, float, float, float]
     error_scale: tuple[float, float, float]
     error_levels: tuple[float, ...]
     error_quantiles: tuple[float, ...]
-    outside: tuple[float, float, float, float, float] | None
+    outside: tuple[float, float, float, float, float, float] | None
     prior_outside: float
     places: int
     queries: int
@@ -69,11 +74,12 @@ class Calibration:
         try:
             result = Calibration(
                 temperature=_numbers(raw["temperature"], 3),
-                rest=_number(raw["rest"]),
+                rest=_numbers(raw["rest"], 3),
+                first=_numbers(raw["first"], 4),
                 error_scale=_numbers(raw["error_scale"], 3),
                 error_levels=_numbers(raw["error_levels"]),
                 error_quantiles=_numbers(raw["error_quantiles"]),
-                outside=None if raw["outside"] is None else _numbers(raw["outside"], 5),
+                outside=None if raw["outside"] is None else _numbers(raw["outside"], 6),
                 prior_outside=_number(raw["prior_outside"]),
                 places=int(_number(raw["places"])),
                 queries=int(_number(raw["queries"])),
@@ -90,6 +96,10 @@ class Calibration:
     def temperature_at(self, seen_share: float, unknown: bool) -> float:
         """T for a photo that sees a share of the circle."""
         return math.exp(_linear(self.temperature, seen_share, unknown))
+
+    def rest_at(self, seen_share: float, unknown: bool) -> float:
+        """Log weight of the places below the list."""
+        return _linear(self.rest, seen_share, unknown)
 
     def error_scale_at(self, seen_share: float, unknown: bool) -> float:
         """The scale of the position error, metres."""
@@ -127,12 +137,30 @@ def place_probabilities(
     scores: FloatArray, calibration: Calibration, seen_share: float, unknown: bool
 ) -> tuple[FloatArray, float]:
     """Probabilities of the places [M] from their scores, and of none of them."""
-    temperature = calibration.temperature_at(seen_share, unknown)
-    logits = temperature * np.append(scores, scores[-1])
-    logits[-1] += calibration.rest
+    places, none = softmax_places(scores, calibration, seen_share, unknown)
+    odds = first_features(places, seen_share, unknown) @ np.array(calibration.first)
+    first = 1.0 / (1.0 + math.exp(-odds))
+    others = max(1.0 - float(places[0]), 1e-12)
+    if len(places) > 1:
+        first = max(first, float(places[1]) / (others + float(places[1])))  # never below the second
+    share = (1.0 - first) / others
+    return np.append(first, places[1:] * share), none * share
+
+
+def softmax_places(
+    scores: FloatArray, calibration: Calibration, seen_share: float, unknown: bool
+) -> tuple[FloatArray, float]:
+    """The same before the first place's correction."""
+    logits = calibration.temperature_at(seen_share, unknown) * np.append(scores, scores[-1])
+    logits[-1] += calibration.rest_at(seen_share, unknown)
     weights = np.exp(logits - logits.max())
     weights /= weights.sum()
     return weights[:-1], float(weights[-1])
+
+
+def first_features(places: FloatArray, seen_share: float, unknown: bool) -> FloatArray:
+    """What the correction of the first place looks at, [4]."""
+    return np.array([1.0, _log_odds(float(places[0])), _log(seen_share), float(unknown)])
 
 
 def credible_radius(
@@ -167,9 +195,28 @@ def credible_radius(
     return high
 
 
-def outside_features(scores: FloatArray, seen_share: float, unknown: bool) -> FloatArray:
-    """What the logistic regression of "outside the area" looks at, [5]."""
-    return np.array([1.0, scores[0], scores[0] - scores[-1], _log(seen_share), float(unknown)])
+def outside_features(
+    scores: FloatArray, calibration: Calibration, seen_share: float, unknown: bool
+) -> FloatArray:
+    """What the logistic regression of "outside the area" looks at, [6]."""
+    temperature = calibration.temperature_at(seen_share, unknown)
+    places, _ = softmax_places(scores, calibration, seen_share, unknown)
+    lead = temperature * (scores[0] - scores[-1])
+    return np.array(
+        [1.0, temperature * scores[0], lead, *first_features(places, seen_share, unknown)[1:]]
+    )
+
+
+def outside_probability(
+    scores: FloatArray, calibration: Calibration, seen_share: float, unknown: bool
+) -> float | None:
+    """Probability that the photo was taken outside the area; None where that was not calibrated."""
+    if calibration.outside is None:
+        return None
+    features = outside_features(scores, calibration, seen_share, unknown)
+    return 1.0 / (
+        1.0 + math.exp(-min(max(float(features @ np.array(calibration.outside)), -50.0), 50.0))
+    )
 
 
 def make_posterior(
@@ -192,10 +239,7 @@ def make_posterior(
     radius = credible_radius(
         probabilities, np.asarray(distances_m)[: len(scores)], calibration, seen_share, unknown
     )
-    outside = None
-    if calibration.outside is not None:
-        logit = float(outside_features(scores, seen_share, unknown) @ np.array(calibration.outside))
-        outside = 1.0 / (1.0 + math.exp(-min(max(logit, -50.0), 50.0)))
+    outside = outside_probability(scores, calibration, seen_share, unknown)
     return Posterior(tuple(probabilities.tolist()), rest, radius, LEVEL, outside, calibration.data)
 
 
@@ -206,6 +250,11 @@ def _linear(weights: tuple[float, float, float], seen_share: float, unknown: boo
 
 def _log(seen_share: float) -> float:
     return math.log(min(max(seen_share, 1e-3), 1.0))
+
+
+def _log_odds(probability: float) -> float:
+    kept = min(max(probability, 1e-6), 1 - 1e-6)
+    return math.log(kept / (1 - kept))
 
 
 def _number(value: Any) -> float:

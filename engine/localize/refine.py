@@ -107,7 +107,7 @@ def _fit(x_steps: tuple[float, ...], y_steps: tuple[float, ...]) -> FloatArray |
     design = _terms(np.array(x_steps) / 200, np.array(y_steps) / 200)
     if len(design) < 6 or np.linalg.matrix_rank(design) < 6:
         return None
-    return np.linalg.pinv(design)
+    return np.asarray(np.linalg.pinv(design), np.float64)
 
 
 def _terms(x: FloatArray, y: FloatArray) -> FloatArray:

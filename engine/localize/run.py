@@ -174,6 +174,10 @@ def notices_for(
         notices.append("No tile of this index lies in the area that was asked for.")
     elif calibration is None:
         notices.append(UNCALIBRATED)
+    else:
+        notices.append(
+            f"Confidence was calibrated on {calibration.data}; it holds for photos like those."
+        )
     return notices
 
 

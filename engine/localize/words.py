@@ -12,8 +12,8 @@ Verdict = Literal["located", "several", "unsure", "outside", "ranked", "nothing"
 EQUAL_SHARE = 0.5
 """Places with at least this share of the first one's probability fit "about equally"."""
 
-OUTSIDE = 0.5
-"""From this probability on the photo was probably not taken in the area."""
+OUTSIDE = 0.8
+"""From this probability on, half being the mark before looking, the photo was probably not taken in the area."""
 
 USEFUL_RADIUS_M = 250.0
 """A larger circle says nothing that helps; the ranks alone are given then."""

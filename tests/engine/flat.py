@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
@@ -17,8 +18,17 @@ from engine.photo.write import save_jpeg
 from tests.flat_world import FlatWorld, make_flat_world
 from tests.linear_encoder import save_linear_encoder
 
+T = TypeVar("T")
+
 SIDE_M = 220.0
 STRIDE_M = 5.0
+WIDTH = 640  # of panoramas, pixels
+
+
+def present(value: T | None) -> T:
+    """The value, which is there."""
+    assert value is not None
+    return value
 
 
 @dataclass(frozen=True)
@@ -32,14 +42,14 @@ class Town:
 
     def panorama(self, east: float, south: float, heading: float) -> Photo:
         """A panorama taken at metres from the upper left corner."""
-        return as_photo(self.world.panorama(east, south, heading), "panorama", 360.0)
+        return as_photo(self.world.panorama(east, south, heading, WIDTH), "panorama", 360.0)
 
     def perspective(
         self, east: float, south: float, heading: float, fov: float = 90.0, pitch: float = 0.0
     ) -> Photo:
         """An ordinary photo."""
         pixels = perspective_from_panorama(
-            self.world.panorama(east, south, heading),
+            self.world.panorama(east, south, heading, WIDTH),
             heading_offset_deg=0,
             fov_deg=fov,
             pitch_deg=pitch,
