@@ -68,10 +68,14 @@ class Actions:
             window, tr("Weaker heat maps"), "opacity", lambda: _fade(window, -0.1), keys=["["]
         )
         self.following = make_action(
-            window, tr("Next candidate"), "", lambda: session.step(1), keys=["Alt+Right"]
+            window, tr("Next candidate"), "next", lambda: session.step(1), keys=["Alt+Right"]
         )
         self.previous = make_action(
-            window, tr("Previous candidate"), "", lambda: session.step(-1), keys=["Alt+Left"]
+            window,
+            tr("Previous candidate"),
+            "previous",
+            lambda: session.step(-1),
+            keys=["Alt+Left"],
         )
         self.settings = make_action(
             window, tr("Settings"), "settings", window.show_settings, keys=["Ctrl+,"]

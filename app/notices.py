@@ -53,8 +53,11 @@ class Notices(QObject):
         return list(self._kept)
 
     def post(self, level: Level, headline: str, remedy: str = "", *, quiet: bool = False) -> None:
-        """Tell the user something; the same words twice in a row are said once."""
+        """Tell the user something; the same words twice in a row are said once. Mere information is not kept."""
         notice = Notice(level, headline, remedy, quiet)
+        if level == "info":
+            self.arrived.emit(notice)
+            return
         if self._kept and self._kept[0].text == notice.text:
             self._kept.popleft()
         self._kept.appendleft(notice)

@@ -71,9 +71,12 @@ class EvidencePictures:
 
 @dataclass(frozen=True, eq=False)
 class ComparePictures:
-    """Photo and tile side by side on the same bearings: both 360° wide with north in the middle.
+    """Photo and tile on the same bearings, both 360° wide.
 
-    ``elevation_deg`` is the photo's top and bottom edge; ``radii`` the tile rows' distance from its centre, metres.
+    Attributes:
+        centre_deg: the bearing in the middle: north for panoramas, the heading for photos that see less.
+        elevation_deg: of the photo's upper and lower edge.
+        radii_m: the tile rows' distance from its centre, metres, far to near.
     """
 
     rank: int
@@ -83,7 +86,7 @@ class ComparePictures:
     tile_heat: QImage | None
     elevation_deg: tuple[float, float]
     radii_m: tuple[float, ...]
-    extent_m: float
+    centre_deg: float
 
 
 @dataclass(eq=False)

@@ -34,6 +34,7 @@ CROP = 224  # pixels of a tile in the film strip, sharp on a screen of twice the
 TILE = 512  # of the tile that is looked at
 UNROLLED = (1440, 320)  # width and height of the pictures that are compared
 BAND = (45.0, -45.0)  # elevations compared for encoders that know no band of their own
+WIDE = 270.0  # degrees of view from which on north is in the middle of the comparison
 AROUND_MAX = 2048  # pixels a panorama is looked around in
 
 
@@ -183,7 +184,7 @@ def compare(
     index: Index,
     report: Report,
 ) -> ComparePictures:
-    """Photo and tile on the same bearings, both with north in the middle; see :class:`ComparePictures`."""
+    """Photo and tile on the same bearings, see :class:`ComparePictures`."""
     import numpy as np
 
     from app.ramp import colourize, image_from_array
@@ -198,7 +199,8 @@ def compare(
         photo.pixels, view, height=height, width=width, top_deg=top, bottom_deg=bottom
     )
     turn = candidate.heading_deg if candidate.heading_deg is not None else (heading or 0.0)
-    roll = round(turn * width / 360.0)
+    # A photo that sees a part of the circle stands in the middle, so that it is never cut in two.
+    centre = 0.0 if view.fov_deg > WIDE else turn
     shown = np.dstack([canvas, np.where(mask, 255, 0).astype(np.uint8)])
     report(1, 3, "")
     tile = index.crop(candidate.tile_id, TILE)
@@ -211,24 +213,27 @@ def compare(
     report(2, 3, "")
     photo_heat = tile_heat = None
     if parts is not None:
-        turned = np.roll(
-            colourize(parts.photo_map), round(turn * parts.photo_map.shape[1] / 360), 1
-        )
-        photo_heat = image_from_array(turned)
+        photo_heat = image_from_array(_turned(colourize(parts.photo_map), turn - centre))
         if parts.tile_map is not None:
-            tile_heat = image_from_array(
-                colourize(_unrolled(parts.tile_map, rows[::4], width // 4))
-            )
+            polar_heat = colourize(_unrolled(parts.tile_map, rows[::4], width // 4))
+            tile_heat = image_from_array(_turned(polar_heat, -centre))
     return ComparePictures(
         rank=candidate.rank,
-        photo=image_from_array(np.roll(shown, roll, axis=1)),
-        tile=image_from_array(unrolled),
+        photo=image_from_array(_turned(shown, turn - centre)),
+        tile=image_from_array(_turned(unrolled, -centre)),
         photo_heat=photo_heat,
         tile_heat=tile_heat,
         elevation_deg=(top, bottom),
         radii_m=tuple(row * index.manifest.extent_m / 2 for row in rows),
-        extent_m=index.manifest.extent_m,
+        centre_deg=centre,
     )
+
+
+def _turned(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:
+    """A picture of the whole circle [H, W, C], its content moved clockwise (to the right)."""
+    import numpy as np
+
+    return np.roll(pixels, round(degrees * pixels.shape[1] / 360.0), axis=1)
 
 
 def _unrolled(

@@ -107,7 +107,9 @@ class SampleCard(QWidget):
         data = QMimeData()
         data.setUrls([QUrl.fromLocalFile(str(self._sample.path))])
         drag.setMimeData(data)
-        drag.setPixmap(QPixmap.fromImage(self._sample.thumbnail.scaledToWidth(SAMPLE.width())))
+        shown = QPixmap.fromImage(self._sample.thumbnail.scaledToWidth(SAMPLE.width()))
+        drag.setPixmap(shown)
+        drag.setHotSpot(shown.rect().center())
         drag.exec(Qt.DropAction.CopyAction)
 
     def mouseReleaseEvent(self, event: QMouseEvent) -> None:

@@ -124,7 +124,7 @@ def make_action(
     checkable: bool = False,
 ) -> QAction:
     """An action with its shortcut told in its tool tip."""
-    action = QAction(icon(icon_name) if icon_name else parent.windowIcon(), text, parent)
+    action = QAction(icon(icon_name), text, parent)
     action.setShortcuts([QKeySequence(key) for key in keys])
     action.setCheckable(checkable)
     words = tip or text.replace("&", "").rstrip("…")

@@ -41,6 +41,7 @@ def no_leaked_threads(grace_s: float = 5.0) -> Iterator[None]:
     before = set(threading.enumerate())
     yield
     deadline = time.monotonic() + grace_s
+    left: list[threading.Thread] = []
     while time.monotonic() < deadline:
         left = [t for t in threading.enumerate() if t not in before and t.is_alive()]
         if not left:

@@ -116,8 +116,9 @@ class Strips(QWidget):
         painter.fillRect(box, tokens.colour("window"))
         painter.setFont(scaled_font(self, "small"))
         step = 15 if box.width() > 1100 else 45
-        for bearing in range(-180, 181, step):
-            x = box.left() + (bearing + 180) / 360 * box.width()
+        first = int((self._centre() - 180) // step + 1) * step
+        for bearing in range(first, int(self._centre()) + 181, step):
+            x = self._x_of(bearing, box)
             painter.setPen(QPen(tokens.colour("line_strong"), 1))
             painter.drawLine(QPointF(x, box.top()), QPointF(x, box.top() + 4))
             painter.drawLine(QPointF(x, box.bottom() - 4), QPointF(x, box.bottom()))
@@ -132,7 +133,7 @@ class Strips(QWidget):
     def _draw_cursor(
         self, painter: QPainter, photo: QRectF, tile: QRectF, bearing: float, metres: float | None
     ) -> None:
-        x = photo.left() + ((bearing + 180) % 360) / 360 * photo.width()
+        x = self._x_of(bearing, photo)
         for colour, width in ((Qt.GlobalColor.black, 3), (Qt.GlobalColor.white, 1)):
             painter.setPen(QPen(colour, width))
             painter.drawLine(QPointF(x, photo.top()), QPointF(x, photo.bottom()))
@@ -142,6 +143,12 @@ class Strips(QWidget):
             painter.setBrush(Qt.BrushStyle.NoBrush)
             painter.setPen(QPen(Qt.GlobalColor.white, 1.5))
             painter.drawEllipse(QPointF(x, y), 5, 5)
+
+    def _centre(self) -> float:
+        return self._pictures.centre_deg if self._pictures is not None else 0.0
+
+    def _x_of(self, bearing: float, box: QRectF) -> float:
+        return box.left() + ((bearing - self._centre() + 180) % 360) / 360 * box.width()
 
     def _row_of(self, metres: float | None, tile: QRectF) -> float | None:
         if metres is None or self._pictures is None:
@@ -159,7 +166,8 @@ class Strips(QWidget):
         if self._pictures is None or not whole.contains(at):
             self.pointed.emit(None)
             return
-        bearing = ((at.x() - photo.left()) / photo.width() * 360 - 180) % 360
+        turn = (at.x() - photo.left()) / photo.width() * 360 - 180
+        bearing = (turn + self._centre()) % 360
         metres: float | None = None
         if tile.contains(at):
             radii = self._pictures.radii_m

@@ -45,6 +45,13 @@ def located(window: MainWindow) -> bool:
     return window.session.answer.stage == Stage.READY and window.session.evidence is not None
 
 
+def searched_heading(window: MainWindow) -> float | None:
+    """The heading that the answer shown was searched with."""
+    result = window.session.result
+    assert result is not None
+    return result.plan.heading_deg
+
+
 def buttons_of(widget: QWidget) -> list[str]:
     return [b.text() for b in widget.findChildren(QPushButton) if b.isVisibleTo(widget)]
 
@@ -106,13 +113,9 @@ def test_the_heading_typed_in_is_answered_at_once(window: MainWindow, sights, qt
     facts.heading_box.selectAll()
     QTest.keyClicks(facts.heading_box, "40")
     assert facts.heading.button("known").isChecked()
-    qtbot.waitUntil(
-        lambda: located(window) and window.session.result.plan.heading_deg == 40.0, timeout=SOON
-    )
+    qtbot.waitUntil(lambda: located(window) and searched_heading(window) == 40.0, timeout=SOON)
     QTest.mouseClick(facts.heading.button("find"), Qt.MouseButton.LeftButton)
-    qtbot.waitUntil(
-        lambda: located(window) and window.session.result.plan.heading_deg is None, timeout=SOON
-    )
+    qtbot.waitUntil(lambda: located(window) and searched_heading(window) is None, timeout=SOON)
 
 
 def test_the_dial_turns_by_mouse_and_keys(window: MainWindow, sights: Sights, qtbot) -> None:
@@ -124,12 +127,13 @@ def test_the_dial_turns_by_mouse_and_keys(window: MainWindow, sights: Sights, qt
     item = window.session.current
     assert item is not None and item.heading_deg == pytest.approx(90, abs=10)
     before = item.heading_deg
+    assert before is not None
     ring.setFocus()
     QTest.keyClick(ring, Qt.Key.Key_Right, Qt.KeyboardModifier.ShiftModifier)
     QTest.keyClick(ring, Qt.Key.Key_Left)
     assert item.heading_deg == pytest.approx(before + 9)
     qtbot.waitUntil(
-        lambda: located(window) and window.session.result.plan.heading_deg == item.heading_deg,
+        lambda: located(window) and searched_heading(window) == item.heading_deg,
         timeout=SOON,
     )
 
