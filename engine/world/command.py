@@ -189,7 +189,9 @@ def make_world(
         "attribution": ATTRIBUTION,
         "licence": LICENCE,
     }
-    _check_place(out, facts)
+    if _made_already(out, facts):
+        report(1, 1, "This world is there already")
+        return
     for folder in (out, out / "panoramas", out / "photos"):
         folder.mkdir(parents=True, exist_ok=True)
     total = panoramas + photos + 4
@@ -243,10 +245,10 @@ def make_world(
     report(total, total, "Done")
 
 
-def _check_place(out: Path, facts: dict[str, object]) -> None:
-    """A new or empty folder, one that was left half made, or the same world again: anything else is refused."""
+def _made_already(out: Path, facts: dict[str, object]) -> bool:
+    """Whether the same world is there, whole. False for a new folder and for one left half made; others are refused."""
     if not out.exists():
-        return
+        return False
     if not out.is_dir() or {p.name for p in out.iterdir()} - _OURS:
         raise WorldError(
             "this place is taken by something else", out, "Choose a new or empty folder"
@@ -254,11 +256,12 @@ def _check_place(out: Path, facts: dict[str, object]) -> None:
     try:
         before = json.loads((out / "world.json").read_text("utf-8"))
     except (OSError, ValueError):
-        return
+        return False
     if any(before.get(key) != value for key, value in facts.items()):
         raise WorldError(
             "another world is in this folder", out, "Choose a new folder or the same options"
         )
+    return True
 
 
 def _seen_span(shot: Shot, focal: float) -> tuple[float, float, float]:
