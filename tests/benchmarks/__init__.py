@@ -1,0 +1,1 @@
+"""How fast, and how large: ``python -m tests.benchmarks`` prints one table. Not part of the test run."""
