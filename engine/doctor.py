@@ -72,8 +72,8 @@ def examine() -> list[Finding]:
         ),
     ):
         findings += [_package(name, topic, needed, remedy) for name in names]
-    findings += [_memory(), _cores(), *_devices()]
-    findings += [_encoder(), *_index(), _samples(), _scratch()]
+    findings += [_memory(), _cores(), _scratch(), *_devices()]
+    findings += [_encoder(), *_index(), _samples()]
     return findings
 
 
@@ -134,11 +134,13 @@ def _devices() -> list[Finding]:
     try:
         import onnxruntime
 
-        from engine.encoder.session import CUDA
+        from engine.encoder.session import CUDA, DEVICE_NAMES
     except ImportError:
         return []
     present = onnxruntime.get_available_providers()
-    said = ", ".join(name.removesuffix("ExecutionProvider") for name in present)
+    said = ", ".join(
+        name.removesuffix("ExecutionProvider") for name in present if name in DEVICE_NAMES
+    )
     findings = [Finding("Machine", "providers", True, False, said)]
     if CUDA not in present:
         remedy = "Only for a GPU: install onnxruntime-gpu in place of onnxruntime"
