@@ -79,6 +79,7 @@ class MapView(QWidget):
         self._basemap = BaseMap(self)
         self._pictures = Pictures()
         self._browser: Browser | None = None
+        self._heat: tuple[object, object] = (None, None)
         self._result: Result | None = None
         self._state: dict[str, messages.Message] = {"words": self._words()}
         self._serials = itertools.count(1)
@@ -133,6 +134,9 @@ class MapView(QWidget):
         if heat is None or tile is None or self._result is None:
             self._forget("heat")
             return self._tell(messages.no_heat(), keep=False)
+        if self._heat[0] is heat and self._heat[1] is tile and "heat" in self._state:
+            return self._state["heat"]["serial"]  # it is there already
+        self._heat = (heat, tile)
         path = self._pictures.add(heat_picture(heat))
         return self._tell(messages.heat(path, tile, self._result, self._translate))
 

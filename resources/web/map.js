@@ -19,14 +19,10 @@
 var NadirMap = (function () {
   "use strict";
 
-  var FLIGHT_S = 0.25;
-  var OVERZOOM = 3; // levels beyond the imagery's own resolution
   var HOME = // the program's own icon "fit"
     "M4 9V5.5A1.5 1.5 0 0 1 5.5 4H9M15 4h3.5A1.5 1.5 0 0 1 20 5.5V9M20 15v3.5a1.5 1.5 0 0 1-1.5 1.5H15M9 20H5.5A1.5 1.5 0 0 1 4 18.5V15";
 
-  var map, post, readout, attribution, legend;
-  var still = window.matchMedia("(prefers-reduced-motion: reduce)");
-  var motion = true; // what the program says; the page's own media query may still forbid it
+  var map, camera, post, readout, attribution, legend;
   var words = {};
   var ramp = function () { return "transparent"; };
   var rampCss = "";
@@ -35,7 +31,6 @@ var NadirMap = (function () {
   var selected = null;
   var heat = null;
   var opacity = 0.7;
-  var atHome = false; // whether the view is the whole area
   var clicked = null; // a rank chosen on the map itself: the view stays where the user looks
   var imagery, posterior, heatOverlay, shapes, pins, own, wedgeShapes;
 
@@ -67,45 +62,10 @@ var NadirMap = (function () {
     imagery = clear(imagery);
     attribution.show(area ? area.attribution : "");
     if (!area) return;
-    var bounds = L.latLngBounds(area.bounds);
-    map.invalidateSize({ pan: false });
-    map.setMinZoom(0);
-    map.setMaxZoom(area.native_zoom + OVERZOOM); // near enough to look at single pixels
-    home(false);
+    camera.show(area.bounds, area.native_zoom);
     imagery = new NadirLayers.Imagery("imagery/" + area.token + "/{z}/{x}/{y}{r}", {
-      bounds: bounds, noWrap: true, maxNativeZoom: area.native_zoom, maxZoom: 30, keepBuffer: 1, className: "imagery",
+      bounds: L.latLngBounds(area.bounds), noWrap: true, maxNativeZoom: area.native_zoom, maxZoom: 30, keepBuffer: 1, className: "imagery",
     }).addTo(map);
-  }
-
-  function home(animate) {
-    if (!area) return;
-    var view = homeView();
-    if (animate && moves()) map.flyTo(view.centre, view.zoom, { duration: FLIGHT_S });
-    else map.setView(view.centre, view.zoom, { animate: false });
-    limitZoom();
-  }
-
-  function homeView() {
-    var middle = map.project(area.bounds[0], 0).add(map.project(area.bounds[1], 0)).divideBy(2);
-    // A panel that is not laid out yet has no size; the view is put right when it gets one.
-    var size = map.getSize();
-    var margin = Math.min(size.x, size.y) > 96 ? 24 : 0;
-    var zoom = size.x && size.y ? map.getBoundsZoom(area.bounds, false, L.point(margin, margin)) : 0;
-    return { centre: map.unproject(middle, 0), zoom: zoom };
-  }
-
-  function isHome() {
-    if (!area) return false;
-    var view = homeView();
-    var off = map.project(view.centre).distanceTo(map.project(map.getCenter()));
-    return off < 2 && Math.abs(map.getZoom() - view.zoom) < 0.01;
-  }
-
-  /** Far enough out to see where the area lies, near enough in to look at single pixels. */
-  function limitZoom() {
-    map.setMinZoom(0);
-    map.setMaxZoom(area.native_zoom + OVERZOOM);
-    map.setMinZoom(Math.max(0, Math.floor(map.getBoundsZoom(area.bounds)) - 4));
   }
 
   function drawResult() {
@@ -180,8 +140,7 @@ var NadirMap = (function () {
 
   function drawWedge(candidate) {
     if (!candidate || candidate.heading === null) return;
-    var square = squareOf(candidate).map(function (corner) { return map.project(corner); });
-    var radius = Math.abs(square[0].y - square[2].y) / 2;
+    var radius = heightOf(candidate) / 2;
     var whole = candidate.fov >= 359;
     var shape = NadirLayers.wedge(map, near(candidate.at), candidate.heading, candidate.fov, radius);
     ["casing", "outline"].forEach(function (part) {
@@ -195,6 +154,8 @@ var NadirMap = (function () {
 
   function drawHeat() {
     heatOverlay = clear(heatOverlay);
+    // Both wear the one ramp: what is looked at closely comes first.
+    map.getPane("posterior").style.opacity = heat && heat.url ? 0.4 : 1;
     if (!heat || !heat.url) return;
     var bounds = L.latLngBounds(heat.bounds.map(near));
     heatOverlay = L.imageOverlay(heat.url, bounds, { pane: "heat", opacity: opacity, className: "heat" }).addTo(map);
@@ -224,10 +185,6 @@ var NadirMap = (function () {
 
   /* ---- what the user does ---- */
 
-  function moves() {
-    return motion && !still.matches;
-  }
-
   function choose(rank) {
     clicked = rank;
     select(rank, false);
@@ -247,22 +204,12 @@ var NadirMap = (function () {
       }
     }
     var candidate = candidateOf(rank);
-    if (fly && candidate) flyTo(candidate);
+    if (fly && candidate) camera.fly(near(candidate.at), heightOf(candidate));
   }
 
-  /** Bring a candidate to the middle. The user's zoom stays while the footprint is neither a speck nor the whole view. */
-  function flyTo(candidate) {
-    var size = map.getSize();
-    var least = Math.min(size.x, size.y);
-    var square = squareOf(candidate).map(function (corner) { return map.project(corner); });
-    var side = Math.abs(square[0].y - square[2].y);
-    var zoom = map.getZoom();
-    if (side < 0.25 * least || side > 0.8 * least) {
-      zoom = Math.min(map.getMaxZoom(), zoom + Math.log2((0.4 * least) / Math.max(side, 1e-6)));
-      zoom = Math.round(zoom * 4) / 4;
-    }
-    if (moves()) map.flyTo(near(candidate.at), zoom, { duration: FLIGHT_S });
-    else map.setView(near(candidate.at), zoom, { animate: false });
+  function heightOf(candidate) {
+    var square = squareOf(candidate);
+    return Math.abs(map.project(square[0]).y - map.project(square[2]).y);
   }
 
   /** A click in overlapping footprints means the one whose middle is nearest. */
@@ -318,12 +265,11 @@ var NadirMap = (function () {
       drawCandidates();
     });
     map.on("moveend", function () {
-      atHome = isHome();
       var at = map.getCenter().wrap();
       post({ type: "moved", lat: at.lat, lon: at.lng, zoom: map.getZoom() });
     });
     map.getContainer().addEventListener("keydown", function (event) {
-      if (event.key === "Home") home(true);
+      if (event.key === "Home") camera.home(true);
       else if (event.key === "Enter" || event.key === " ") {
         var rank = event.target.dataset ? event.target.dataset.rank : undefined;
         if (rank === undefined) return;
@@ -333,12 +279,6 @@ var NadirMap = (function () {
       event.stopPropagation();
     }, true);
     window.addEventListener("wheel", function (event) { if (event.ctrlKey) event.preventDefault(); }, { passive: false });
-    // The whole area stays whole when the panel changes its size, until the user looks at a part of it.
-    new ResizeObserver(function () {
-      var whole = atHome; // told by every move, the resizing itself included
-      map.invalidateSize({ pan: !whole });
-      if (whole) home(false);
-    }).observe(map.getContainer());
   }
 
   /* ---- messages ---- */
@@ -352,7 +292,7 @@ var NadirMap = (function () {
       style.setProperty("--font", message.font);
       style.setProperty("--size", message.size + "px");
       style.colorScheme = message.dark ? "dark" : "light";
-      motion = message.motion;
+      camera.motion = message.motion;
       ramp = NadirLayers.rampOf(message.ramp);
       rampCss = "linear-gradient(to right," + message.ramp.filter(function (_, i) { return i % 15 === 0; }).map(function (c) {
         return "rgba(" + c[0] + "," + c[1] + "," + c[2] + "," + c[3] / 255 + ")";
@@ -396,7 +336,7 @@ var NadirMap = (function () {
       drawLegend();
     },
     opacity: function (message) { setOpacity(message.value); },
-    home: function () { home(true); },
+    home: function () { camera.home(true); },
   };
 
   function receive(text) {
@@ -416,6 +356,7 @@ var NadirMap = (function () {
 
   function start(made) {
     map = made;
+    camera = new NadirCamera(map);
     document.documentElement.lang = "en";
     map.getContainer().setAttribute("role", "application");
     [["posterior", 350], ["heat", 360], ["own", 590]].forEach(function (pane) {
@@ -426,7 +367,7 @@ var NadirMap = (function () {
     shapes = L.layerGroup().addTo(map);
     wedgeShapes = L.layerGroup().addTo(map);
     pins = L.layerGroup().addTo(map);
-    new NadirControls.Button(HOME, function () { home(true); }).addTo(map);
+    new NadirControls.Button(HOME, function () { camera.home(true); }).addTo(map);
     L.control.scale({ imperial: false, maxWidth: 96, position: "bottomleft" }).addTo(map);
     readout = new NadirControls.Readout().addTo(map);
     attribution = new NadirControls.Attribution().addTo(map);

@@ -45,6 +45,12 @@ def write(path: Path, lat: float, lon: float, mark: tuple[float, float] = MARKS[
     return path
 
 
+def to_wgs84(lat: float, lon: float, spot: tuple[float, float]) -> tuple[float, float]:
+    """Where a point lies that is given in metres east and north of a position."""
+    placed = LocalFrame(lat, lon).to_wgs84(*spot)
+    return float(placed[0]), float(placed[1])
+
+
 def tile_of(lat: float, lon: float, zoom: int) -> tuple[int, int, float, float]:
     """Column and row of the tile a position lies in, and its place in it in pixels of 256."""
     x = ((lon + 180.0) % 360.0) / 360.0 * 2**zoom
@@ -59,11 +65,9 @@ def test_a_mark_lies_where_it_is(
     tmp_path: Path, lat: float, lon: float, kind, coarser: int
 ) -> None:
     zoom = native_zoom(0.25, lat) - coarser
-    for mark in MARKS:
-        at = LocalFrame(lat, lon).to_wgs84(*mark)
-        column, row, x, y = tile_of(float(at[0]), float(at[1]), zoom)
-        if 12 < x < 244 and 12 < y < 244:
-            break
+    spots = [tile_of(*to_wgs84(lat, lon, mark), zoom) for mark in MARKS]
+    chosen = next(i for i, (_, _, x, y) in enumerate(spots) if 12 < min(x, y) and max(x, y) < 244)
+    mark, (column, row, x, y) = MARKS[chosen], spots[chosen]
     source = kind(write(tmp_path / "mark.tif", lat, lon, mark))
     tile = web_tile(source, zoom, column, row)
     assert tile is not None
@@ -117,7 +121,7 @@ def test_native_zoom_shows_all_there_is() -> None:
 def test_only_the_part_that_meets_the_imagery_is_rendered() -> None:
     world = Bounds(-80.0, -180.0, 80.0, 179.9999999)
     whole = part_with(world, 2, 1, 1, 256)
-    assert whole == WebGrid(2, 1, 1, 256, 0, 0, 256, 256)
+    assert whole is not None and whole == WebGrid(2, 1, 1, 256, 0, 0, 256, 256)
     lats, lons = whole.positions([0, 256], [0, 256])
     assert lons.tolist() == [-90.0, 0.0]
     assert lats == pytest.approx([66.51326, 0.0], abs=1e-4)
