@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -135,9 +137,9 @@ def write_geotiff(
         mask = None if valid is None else valid[top:bottom].astype(np.uint8) * np.uint8(255)
         return np.moveaxis(pixels[top:bottom], -1, 0), mask
 
-    with _whole_file(path) as part:
+    with _whole_file(path) as disk:
         _write(
-            part,
+            disk,
             read,
             size=pixels.shape[:2],
             crs=CRS.from_user_input(crs),
@@ -168,9 +170,9 @@ def copy_pixels(
     def read(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         return source.read(left, top + first, right, top + last, columns, last - first)
 
-    with _whole_file(path) as part:
+    with _whole_file(path) as disk:
         _write(
-            part,
+            disk,
             read,
             size=(bottom - top, columns),
             crs=source.raster_crs,
@@ -195,7 +197,7 @@ def _line(text: str) -> str:
 
 
 def _write(
-    part: Path,
+    disk: _Disk,
     read: ReadStripe,
     *,
     size: tuple[int, int],
@@ -224,8 +226,9 @@ def _write(
     }
     with rasterio.Env(**environment):
         with rasterio.open(
-            part,
+            disk.path,
             "w",
+            opener=disk,
             driver="GTiff",
             width=columns,
             height=rows,
@@ -256,45 +259,86 @@ def _write(
                     target.write_mask(mask, window=window)
         levels = [2**k for k in range(1, 12) if max(size) / 2**k >= _SMALLEST_OVERVIEW / 2]
         if levels and max(size) > _SMALLEST_OVERVIEW:
-            with rasterio.open(part, "r+") as target:
+            with rasterio.open(disk.path, "r+", opener=disk) as target:
                 target.build_overviews(levels, Resampling.average)
-        _read_back(part)
     report(rows, rows, "writing the imagery")
 
 
-def _read_back(path: Path) -> None:
-    """Read the last block of every level: GDAL does not always say so when the last bytes found no room."""
-    with rasterio.open(path, driver="GTiff") as dataset:
-        levels = [None, *range(len(dataset.overviews(1)))]
-    for level in levels:
-        settings = {} if level is None else {"overview_level": level}
-        with rasterio.open(path, driver="GTiff", **settings) as dataset:
-            columns, rows = dataset.width, dataset.height
-            window = Window(max(0, columns - 8), max(0, rows - 8), 8, 8)  # pyright: ignore[reportCallIssue]
-            dataset.read(window=window)
-            dataset.dataset_mask(window=window)
+class _Disk:
+    """Opens the one file that GDAL writes, and remembers the first error: GDAL goes on when the disk is full, and
+    leaves a file with holes that reads as black."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error: OSError | None = None
+
+    def __call__(self, path: str, mode: str = "rb", **_: object) -> _DiskFile:
+        if Path(path) != self.path:  # it asks for files beside it as well
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), path)
+        return _DiskFile(self, mode)
+
+
+class _DiskFile:
+    """A file for GDAL whose failures are kept for later."""
+
+    def __init__(self, disk: _Disk, mode: str) -> None:
+        self._disk = disk
+        # Unbuffered, so that nothing fails later than it is written. GDAL closes it.
+        self._file: Any = open(disk.path, mode, buffering=0)  # noqa: SIM115
+
+    def write(self, data: bytes) -> int:
+        done = 0
+        try:
+            while done < len(data):
+                done += self._file.write(data[done:])
+        except OSError as error:
+            self._disk.error = self._disk.error or error
+        return done
+
+    def close(self) -> None:
+        try:
+            self._file.close()
+        except OSError as error:
+            self._disk.error = self._disk.error or error
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
+
+    def __enter__(self) -> _DiskFile:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 @contextmanager
-def _whole_file(path: Path) -> Iterator[Path]:
-    """A temporary name beside ``path`` that takes its place, synced, when all is written."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+def _whole_file(path: Path) -> Iterator[_Disk]:
+    """A temporary file beside ``path`` that takes its place, synced, when all is written."""
+    disk = _Disk(path.with_name(f".nadir-{os.getpid()}-{threading.get_ident()}.part"))
     try:
-        yield part
-        with open(part, "rb+") as file:
+        yield disk
+        if disk.error is not None:
+            raise disk.error
+        with open(disk.path, "rb+") as file:
             os.fsync(file.fileno())
-        os.replace(part, path)
+        os.replace(disk.path, path)
     except (RasterioError, OSError) as error:
-        part.unlink(missing_ok=True)
+        disk.path.unlink(missing_ok=True)
+        cause = disk.error or error
+        full = isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT)
+        if full:
+            raise ImageryError("the disk is full", path, "Make room on it and try again") from cause
         raise ImageryError(
-            f"the image cannot be written ({_first_line(error)})",
+            f"the image cannot be written ({_first_line(cause)})",
             path,
-            "Check the free space and the permissions of the folder",
-        ) from error
+            "Check the permissions of the folder, or choose another one",
+        ) from cause
     except BaseException:
-        part.unlink(missing_ok=True)
+        disk.path.unlink(missing_ok=True)
         raise
 
 
 def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).split("\n")[0].strip().rstrip(".")[:120] or type(error).__name__

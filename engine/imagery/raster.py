@@ -21,7 +21,16 @@ from engine.errors import ImageryError
 from engine.geo import Bounds, LocalFrame, wrap_longitude
 from engine.imagery.bands import BandRule, band_rule
 from engine.imagery.geotiff import copy_pixels, read_tags
-from engine.imagery.resample import WGS84, Grid, cut_tiles, project, render, to_raster, world_width
+from engine.imagery.resample import (
+    WGS84,
+    Grid,
+    cut_tiles,
+    epsg_code,
+    project,
+    render,
+    to_raster,
+    world_width,
+)
 from engine.progress import Report, silent
 
 _BLOCK_MAX_BYTES = 1 << 29  # of one block, decoded; larger ones could not be read in bounded memory
@@ -92,11 +101,12 @@ class RasterSource:
                 "Write it again in tiles: gdal_translate -co TILED=YES",
             )
         self.raster_crs: CRS = dataset.crs
+        self.period = world_width(self.raster_crs)
         self.transform: Affine = dataset.transform
         self.shape: tuple[int, int] = (dataset.height, dataset.width)
         self.bounds = self._bounds()
         self.resolution_m = self._resolution()
-        code = self.raster_crs.to_epsg()
+        code = epsg_code(self.raster_crs)
         self.crs = f"EPSG:{code}" if code else _crs_name(self.raster_crs)
         tags = read_tags(dataset)
         self.attribution = tags.attribution
@@ -227,7 +237,6 @@ class RasterSource:
         xs = affine.a * edge_x + affine.b * edge_y + affine.c
         ys = affine.d * edge_x + affine.e * edge_y + affine.f
         middle_x, middle_y = affine @ (columns / 2, rows / 2)
-        period = world_width(self.raster_crs)
         lons, lats = project(self.raster_crs, WGS84, [*xs, middle_x], [*ys, middle_y])
         good = np.isfinite(lons) & np.isfinite(lats)
         if not good[-1] or good.sum() < 4 or np.abs(lats[good]).max() > 90.001:
@@ -236,7 +245,7 @@ class RasterSource:
                 self.path,
                 "Check that its coordinate system is the right one",
             )
-        if period and np.ptp(xs) >= period * 0.999:
+        if self.period and np.ptp(xs) >= self.period * 0.999:
             return Bounds(float(lats[good].min()), -180.0, float(lats[good].max()), 180.0)
         around = (lons[good] - lons[-1] + 180.0) % 360.0 - 180.0
         return Bounds(

@@ -10,6 +10,7 @@ exact place, with a filter as wide as the scaling needs, so that nothing aliases
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -33,6 +34,7 @@ _TURN_TOLERANCE = (
 _SMALLEST_PIECE = 16  # pixels; below it the fit is taken as it is
 _BLOCK_PIXELS = 1536  # side of the largest piece that is read at once
 _MERCATOR_WORLD_M = 2 * math.pi * 6378137.0
+_SAID_CODE = re.compile(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\]\s*$')
 _HIGHEST_LATITUDE = 89.9  # local metres mean nothing at the pole itself
 
 Pixels = NDArray[np.uint8]
@@ -46,6 +48,11 @@ class PixelReader(Protocol):
 
     @property
     def transform(self) -> Affine: ...
+
+    @property
+    def period(self) -> float:
+        """:func:`world_width` of the CRS."""
+        ...
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -108,7 +115,7 @@ def to_raster(
     """Columns and rows (fractional, pixel corners at whole numbers) of positions; inf where there are none."""
     x, y = project(WGS84, reader.raster_crs, lons, lats)
     rows, columns = reader.shape
-    period = world_width(reader.raster_crs)
+    period = reader.period
     if period:
         # The same meridian has several longitudes; take the one nearest to the raster's own middle.
         middle, _ = reader.transform @ (columns / 2, rows / 2)
@@ -120,11 +127,17 @@ def to_raster(
     return column.reshape(np.shape(lons)), row.reshape(np.shape(lons))
 
 
+def epsg_code(crs: CRS) -> int | None:
+    """The code that a CRS says it has. (``CRS.to_epsg`` compares with the whole database where it says none.)"""
+    said = _SAID_CODE.search(crs.to_wkt())
+    return int(said[1]) if said else None
+
+
 def world_width(crs: CRS) -> float:
     """After how much x the world begins anew: 360 for degrees, the equator for web mercator, 0 for "never"."""
     if crs.is_geographic:
         return 360.0
-    return _MERCATOR_WORLD_M if crs.to_epsg() == 3857 else 0.0
+    return _MERCATOR_WORLD_M if epsg_code(crs) == 3857 else 0.0
 
 
 def render(reader: PixelReader, grid: Grid) -> tuple[Pixels, NDArray[np.bool_]]:

@@ -38,6 +38,7 @@ from engine.progress import Report, part, silent
 MINIMUM_VALID = 0.25
 _SHARD_BYTES = 64 << 20  # pixels of the tiles of one shard; two are held at a time
 _BATCH = 32  # tiles encoded between two reports
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 Centres = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -198,7 +199,12 @@ def _cut_from(
     copy = work / IMAGERY_FILE
     if not copy.exists():
         temporary = work / ".imagery.part"
-        imagery.write_copy(temporary, around(*centres, 0.75 * plan.extent_m), report)
+        try:
+            imagery.write_copy(temporary, around(*centres, 0.75 * plan.extent_m), report)
+        except ImageryError as error:
+            if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
+                raise error.__cause__ from None  # told like any other full disk
+            raise
         sync(temporary)
         os.replace(temporary, copy)
     source = RasterSource(copy, sidecars=False)
@@ -281,11 +287,7 @@ def _progress_text(done: int, before: int, total: int, start: float) -> str:
 
 
 def _cannot_write(out: Path, error: OSError | sqlite3.Error) -> IndexFolderError:
-    full = isinstance(error, OSError) and error.errno in (
-        errno.ENOSPC,
-        errno.EDQUOT,
-        errno.EFBIG,
-    )
+    full = isinstance(error, OSError) and error.errno in _FULL
     full = full or getattr(error, "sqlite_errorname", "").startswith("SQLITE_FULL")
     if full:
         return IndexFolderError(

@@ -47,7 +47,9 @@ def tile_centres(
         inside = np.abs(offset) <= bounds.width_deg / 2 + 1e-12
         row, step, offset = row[inside], step[inside], offset[inside]
         points = np.stack([lat[row], wrap_longitude(lon0 + offset)])
-        order = np.lexsort((step, row, (step + reach) // _BLOCK))
+        # Every other band of blocks is walked from east to west, so that a run of tiles nowhere jumps.
+        block = (step + reach) * -(-(2 * reach + 1) // _BLOCK) // (2 * reach + 1)
+        order = np.lexsort((step, row, -block if (first + rows) // _BLOCK % 2 else block))
         points = points[:, order]
         if area is not None:
             points = points[:, area.contains(points[0], points[1])]
@@ -59,16 +61,19 @@ def tile_centres(
 def intersection(a: Bounds, b: Bounds) -> Bounds | None:
     """The box that two boxes share, None where they share nothing (the larger part where there are two)."""
     south, north = max(a.south, b.south), min(a.north, b.north)
+    if north <= south:
+        return None
+    if max(a.width_deg, b.width_deg) >= 360.0:
+        narrow = min(a, b, key=lambda box: box.width_deg)
+        return Bounds(south, narrow.west, north, narrow.east)
     best: tuple[float, float] | None = None
     for turn in (-360.0, 0.0, 360.0):
         west = max(a.west, b.west + turn)
         east = min(a.west + a.width_deg, b.west + turn + b.width_deg)
         if east > west and (best is None or east - west > best[1] - best[0]):
             best = (west, east)
-    if best is None or north <= south:
+    if best is None:
         return None
-    if best[1] - best[0] >= 360.0:
-        return Bounds(south, -180.0, north, 180.0)
     return Bounds(south, float(wrap_longitude(best[0])), north, float(wrap_longitude(best[1])))
 
 

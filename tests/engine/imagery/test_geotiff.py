@@ -135,16 +135,22 @@ def test_cancelling_a_copy_leaves_nothing(tmp_path: Path, realdata: Path) -> Non
 
 
 def test_a_full_disk_is_said_and_leaves_what_was_there() -> None:
+    """Wherever the disk ends: in the pixels, the overviews or the last bytes."""
     rng = np.random.default_rng(0)
-    noise = rng.integers(0, 256, (1500, 1500, 3), dtype=np.uint8)
+    noise = rng.integers(0, 256, (700, 700, 3), dtype=np.uint8)
     small = np.full((300, 300, 3), 50, np.uint8)
-    with full_disk(megabytes=1) as folder:
-        path = write_orthophoto(folder / "a.tif", small, LAT, LON, 0.5)
-        before = path.read_bytes()
-        with pytest.raises(ImageryError, match=r"a\.tif: the image cannot be written .*free space"):
-            write_orthophoto(path, noise, LAT, LON, 0.5)
-        assert path.read_bytes() == before
-        assert [entry.name for entry in folder.iterdir()] == ["a.tif"]
+    with full_disk(megabytes=4) as folder:
+        size = write_orthophoto(folder / "a.tif", noise, LAT, LON, 0.5).stat().st_size
+    for share in (0.1, 0.5, 0.75, 0.85, 0.9, 0.95, 0.98, 0.995):
+        with full_disk(megabytes=4) as folder:
+            path = write_orthophoto(folder / "a.tif", small, LAT, LON, 0.5)
+            before = path.read_bytes()
+            free = 4 * 2**20 - (len(before) + 8191) // 4096 * 4096
+            (folder / "ballast").write_bytes(bytes(free - int(size * share)))
+            with pytest.raises(ImageryError, match=r"a\.tif: the disk is full\. Make room"):
+                write_orthophoto(path, noise, LAT, LON, 0.5)
+            assert path.read_bytes() == before
+            assert sorted(entry.name for entry in folder.iterdir()) == ["a.tif", "ballast"]
 
 
 def test_wrong_pixels_and_folders(tmp_path: Path) -> None:

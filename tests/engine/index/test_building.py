@@ -1,0 +1,326 @@
+"""Builds that are stopped: by the user, by a full disk, by a kill. All go on, and end in the same bytes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from engine.errors import Cancelled, EncoderError, ImageryError, IndexFolderError
+from engine.imagery import open_imagery
+from engine.index import Index, build, build_index, verify_index
+from tests.engine.index.places import (
+    LAT,
+    LON,
+    PIXELS,
+    ProjectionEncoder,
+    contents,
+    write_place,
+)
+from tests.full_disk import full_disk
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fourteen shards instead of one, so that there is something to be interrupted between."""
+    monkeypatch.setattr(build, "_SHARD_BYTES", 32 * 3 * PIXELS * PIXELS)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
+    """The imagery, and what an index of it holds that was built in one go."""
+    folder = tmp_path_factory.mktemp("finished")
+    path = write_place(folder / "place.tif")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_SHARD_BYTES", 32 * 3 * PIXELS * PIXELS)
+        with open_imagery(path) as source:
+            build_index(folder / "a.index", source, ProjectionEncoder()).close()
+    return path, contents(folder / "a.index")
+
+
+def _build(path: Path, out: Path, **more) -> Index:
+    with open_imagery(path) as source:
+        return build_index(out, source, ProjectionEncoder(), **more)
+
+
+def _same(out: Path, expected: dict[str, bytes]) -> bool:
+    found = contents(out)
+    return found.keys() == expected.keys() and all(
+        # The name of the folder is the name of the index.
+        found[name].replace(f'"name": "{out.stem}"'.encode(), b'"name": "a"') == expected[name]
+        for name in found
+    )
+
+
+def test_progress_only_grows_and_ends_full(finished, tmp_path: Path) -> None:
+    shares: list[float] = []
+    texts: list[str] = []
+
+    def report(done: int, total: int, text: str) -> None:
+        shares.append(done / total)
+        texts.append(text)
+
+    _build(finished[0], tmp_path / "a.index", report=report).close()
+    assert shares == sorted(shares)
+    assert shares[-1] > 0.95
+    assert any(text.startswith("Encoding tiles: 441 of 441") for text in texts)
+    assert len(shares) > 20
+
+
+def test_cancelled_again_and_again_it_ends_in_the_same_bytes(finished, tmp_path: Path) -> None:
+    path, expected = finished
+    out = tmp_path / "b.index"
+    for stop_after in (1, 3, 8, 9, 13, 20, 40):
+        calls = 0
+
+        def report(done: int, total: int, text: str, limit: int = stop_after) -> None:
+            nonlocal calls
+            calls += 1
+            if calls > limit:
+                raise Cancelled
+
+        try:
+            _build(path, out, report=report).close()
+            break
+        except Cancelled:
+            with pytest.raises(IndexFolderError, match=r"not finished. Continue with: .*--resume"):
+                Index.open(out)
+    else:
+        _build(path, out).close()
+    assert _same(out, expected)
+    assert verify_index(out) == []
+
+
+def test_killed_at_any_moment_it_ends_in_the_same_bytes(finished, tmp_path: Path) -> None:
+    """A process is killed with SIGKILL 25 times while it builds, at random moments, then left alone."""
+    if not hasattr(os, "fork"):
+        pytest.skip("this test kills forks of a process")
+    path, expected = finished
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "tests.engine.index.killed",
+            str(path),
+            str(tmp_path / "k.index"),
+            "25",
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    killed = int(done.stdout)
+    assert killed >= 5
+    assert _same(tmp_path / "k.index", expected)
+
+
+@pytest.mark.parametrize("stage", ["vectors.faiss", "tiles.gpkg", "manifest.json"])
+def test_interrupted_while_the_files_move_up(
+    finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
+) -> None:
+    path, expected = finished
+    out = tmp_path / "m.index"
+    replace = os.replace
+
+    def stop(source, target) -> None:
+        if Path(target) == out / stage:
+            raise Cancelled
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(Cancelled):
+        _build(path, out)
+    monkeypatch.undo()
+    with pytest.raises(IndexFolderError, match="not finished"):
+        Index.open(out)
+    monkeypatch.setattr(build, "_SHARD_BYTES", 32 * 3 * PIXELS * PIXELS)
+    _build(path, out).close()
+    assert _same(out, expected)
+
+
+def test_asked_again_a_finished_index_is_opened_not_built(finished, tmp_path: Path) -> None:
+    path, expected = finished
+    out = tmp_path / "a.index"
+    _build(path, out).close()
+    reports: list[str] = []
+    _build(path, out, report=lambda done, total, text: reports.append(text)).close()
+    assert reports == []
+    assert contents(out) == expected
+    for other in ({"stride_m": 16.0}, {"resume": False}):
+        with pytest.raises(IndexFolderError, match="there is an index here already"):
+            _build(path, out, **other)
+    assert contents(out) == expected
+
+
+def test_only_the_same_build_goes_on(finished, tmp_path: Path) -> None:
+    path, expected = finished
+    out = tmp_path / "c.index"
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done > 300:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        _build(path, out, report=stop)
+    before = contents(out)
+    for other, message in (
+        ({"stride_m": 9.0}, r"another stride \(8.0, not 9.0\)"),
+        ({"extent_m": 30.0}, r"another tile extent \(40.0, not 30.0\)"),
+        ({"embed_imagery": False}, "choice whether to hold the imagery"),
+        ({"minimum_valid": 0.5}, "least share of imagery"),
+        ({"attribution": "me"}, r"another attribution \(Test survey, not me\)"),
+        ({"resume": False}, r"not finished. Continue it with --resume"),
+    ):
+        with pytest.raises(IndexFolderError, match=message):
+            _build(path, out, **other)
+    with (
+        open_imagery(path) as source,
+        pytest.raises(IndexFolderError, match=r"another encoder \(projections, not others\)"),
+    ):
+        build_index(out, source, ProjectionEncoder("others"))
+    another = write_place(tmp_path / "other.tif", seed=3)
+    with pytest.raises(IndexFolderError, match=r"another imagery \(place, not other\)"):
+        _build(another, out)
+    assert contents(out) == before
+    _build(path, out).close()
+    assert _same(out, expected)
+
+
+def test_a_damaged_piece_is_made_again(finished, tmp_path: Path) -> None:
+    path, expected = finished
+    out = tmp_path / "d.index"
+
+    def stop(done: int, total: int, text: str) -> None:
+        if done > 800:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        _build(path, out, report=stop)
+    piece = sorted((out / "building").glob("part-*.npz"))[2]
+    piece.write_bytes(piece.read_bytes()[:100])
+    (out / "building" / ".nadir-1-1.part").write_bytes(b"left by a kill")
+    with pytest.raises(IndexFolderError, match="is damaged and was removed"):
+        _build(path, out)
+    _build(path, out).close()
+    assert _same(out, expected)
+
+
+def test_two_builds_in_one_folder(finished, tmp_path: Path) -> None:
+    path, _ = finished
+    out = tmp_path / "e.index"
+    seen: list[str] = []
+
+    def report(done: int, total: int, text: str) -> None:
+        if not seen:
+            try:
+                _build(path, out)
+            except IndexFolderError as error:
+                seen.append(str(error))
+
+    _build(path, out, report=report).close()
+    assert seen == ["e.index: another build is at work in this folder. Wait for it."]
+
+
+@pytest.mark.parametrize("kilobytes", [10, 40, 64, 120, 156, 176, 240, 310])
+def test_a_full_disk_loses_nothing(finished, kilobytes: int) -> None:
+    """The disk fills up at different moments of the build; with room made, it goes on to the same bytes."""
+    path, expected = finished
+    with full_disk(megabytes=1) as disk:
+        ballast = disk / "ballast"
+        ballast.write_bytes(bytes((1024 - kilobytes) * 1024))
+        out = disk / "a.index"
+        with pytest.raises(IndexFolderError, match=r"a\.index: the disk is full.*--resume"):
+            _build(path, out)
+        with pytest.raises(IndexFolderError):
+            Index.open(out)
+        ballast.unlink()
+        _build(path, out).close()
+        assert contents(out) == expected
+
+
+def test_a_folder_that_cannot_be_written(finished) -> None:
+    with (
+        full_disk(megabytes=1, read_only=True) as disk,
+        pytest.raises(IndexFolderError, match=r"a\.index: .*cannot be written.*permissions"),
+    ):
+        _build(finished[0], disk / "a.index")
+
+
+def test_a_disk_that_fills_up_while_the_imagery_is_written(realdata: Path) -> None:
+    name = "rotterdam_4band_float64_1m.tif"
+    with (
+        full_disk(megabytes=0.03) as disk,
+        open_imagery(realdata / "geotiff" / name) as source,
+        pytest.raises(IndexFolderError, match=r"a\.index: the disk is full.*--resume"),
+    ):
+        build_index(disk / "a.index", source, ProjectionEncoder())
+
+
+def test_folders_in_the_way(finished, tmp_path: Path) -> None:
+    file = tmp_path / "file.index"
+    file.write_text("mine")
+    with pytest.raises(IndexFolderError, match="in the way"):
+        _build(finished[0], file)
+    other = tmp_path / "other.index"
+    other.mkdir()
+    (other / "letter.txt").write_text("mine")
+    with pytest.raises(IndexFolderError, match="holds other things"):
+        _build(finished[0], other)
+    assert contents(other) == {"letter.txt": b"mine"}
+    with pytest.raises(IndexFolderError, match="cannot be written"):
+        _build(finished[0], file / "a.index")
+
+
+class _Wrong(ProjectionEncoder):
+    def __init__(self, change) -> None:
+        super().__init__("wrong")
+        self._change = change
+
+    def encode_tiles(self, tiles: np.ndarray) -> np.ndarray:
+        return self._change(super().encode_tiles(tiles))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda v: v[:, :-1], "its card says 48"),
+        (lambda v: v[:-1], "its card says 48"),
+        (lambda v: v * 3, "not of length 1"),
+        (lambda v: v * np.nan, "not of length 1"),
+    ],
+)
+def test_encoders_that_give_no_descriptors(finished, tmp_path: Path, change, message: str) -> None:
+    with (
+        open_imagery(finished[0]) as source,
+        pytest.raises(EncoderError, match=f"the encoder wrong gave .*{message}"),
+    ):
+        build_index(tmp_path / "a.index", source, _Wrong(change))
+
+
+def test_imagery_that_breaks_off_in_the_middle(finished, tmp_path: Path) -> None:
+    whole = finished[0].read_bytes()
+    path = tmp_path / "place.tif"
+    path.write_bytes(whole[: len(whole) * 2 // 3])
+    with pytest.raises(ImageryError, match=r"\.tif: "):
+        _build(path, tmp_path / "a.index")
+
+
+def test_a_place_with_other_letters(finished, tmp_path: Path) -> None:
+    folder = tmp_path / "Städte und 街 #1?%20"
+    folder.mkdir()
+    path = Path(shutil.copy(finished[0], folder / "Übersicht.tif"))
+    with _build(path, folder / "Größe.index") as index:
+        assert index.manifest.name == "Größe"
+        assert index.tiles([0])[0].source == "Übersicht"
+        assert len(index.near(LAT, LON, 5.0)) == 1
+    assert verify_index(folder / "Größe.index") == []
