@@ -22,13 +22,9 @@ if TYPE_CHECKING:
     from engine.encoder import Encoder
     from engine.index import Index
 
+translate = QCoreApplication.translate
 Rows = list[tuple[str, str]]
 LONG = 48  # characters without a space that no longer fit: such texts get a line that scrolls
-
-
-def tr(text: str) -> str:
-    """Translate a text of this module."""
-    return QCoreApplication.translate("About", text)
 
 
 def about_encoder(encoder: Encoder) -> Rows:
@@ -36,37 +32,45 @@ def about_encoder(encoder: Encoder) -> Rows:
     card = encoder.card
     fov = card.branches.query.fov_trained_deg
     rows = [
-        (tr("Architecture"), card.architecture),
-        (tr("Trained on"), card.training.data),
-        (tr("What that means"), card.training.note),
-        (tr("Licence"), card.training.licence),
+        (translate("About", "Architecture"), card.architecture),
+        (translate("About", "Trained on"), card.training.data),
+        (translate("About", "What that means"), card.training.note),
+        (translate("About", "Licence"), card.training.licence),
         (
-            tr("Fields of view"),
-            tr("{0}° to {1}°").format(f"{fov[0]:.0f}", f"{fov[1]:.0f}") if fov else "",
+            translate("About", "Fields of view"),
+            translate("About", "{0}° to {1}°").format(f"{fov[0]:.0f}", f"{fov[1]:.0f}")
+            if fov
+            else "",
         ),
         (
-            tr("Reads tiles of"),
-            " + ".join(tr("{0} m").format(f"{e:.0f}") for e in card.tile_extents_m),
+            translate("About", "Reads tiles of"),
+            " + ".join(translate("About", "{0} m").format(f"{e:.0f}") for e in card.tile_extents_m),
         ),
-        (tr("Recommended stride"), tr("{0} m").format(f"{card.stride_m:g}")),
         (
-            tr("Confidence"),
-            tr("calibrated") if card.calibration else tr("not calibrated: scores only rank"),
+            translate("About", "Recommended stride"),
+            translate("About", "{0} m").format(f"{card.stride_m:g}"),
         ),
-        (tr("Runs on"), encoder.device),
-        (tr("File"), str(encoder.path or "")),
-        (tr("Hash"), encoder.hash),
         (
-            tr("Another encoder"),
-            tr(
+            translate("About", "Confidence"),
+            translate("About", "calibrated")
+            if card.calibration
+            else translate("About", "not calibrated: scores only rank"),
+        ),
+        (translate("About", "Runs on"), encoder.device),
+        (translate("About", "File"), str(encoder.path or "")),
+        (translate("About", "Hash"), encoder.hash),
+        (
+            translate("About", "Another encoder"),
+            translate(
+                "About",
                 "Choose it under Encoder in the header, and an area that was built with it. "
-                "`nadir index build` makes one from your own imagery."
+                "`nadir index build` makes one from your own imagery.",
             ),
         ),
     ]
     for measured in card.measured:
         words = ", ".join(f"{key} {value}" for key, value in measured.items())
-        rows.append((tr("Measured"), words))
+        rows.append((translate("About", "Measured"), words))
     return [(name, text) for name, text in rows if text]
 
 
@@ -75,15 +79,21 @@ def about_index(index: Index) -> Rows:
     manifest = index.manifest
     lat, lon = index.coverage.centre
     rows = [
-        (tr("Centre"), f"{lat:.5f}, {lon:.5f}"),
-        (tr("Tiles"), f"{manifest.count:,}"),
-        (tr("A tile's side"), tr("{0} m").format(f"{manifest.extent_m:.0f}")),
-        (tr("Stride"), tr("{0} m").format(f"{manifest.stride_m:g}")),
-        (tr("Imagery from"), manifest.attribution),
-        (tr("Licence"), manifest.licence),
-        (tr("Made with encoder"), manifest.encoder_name),
-        (tr("Hash"), index.hash),
-        (tr("Folder"), str(index.path)),
+        (translate("About", "Centre"), f"{lat:.5f}, {lon:.5f}"),
+        (translate("About", "Tiles"), f"{manifest.count:,}"),
+        (
+            translate("About", "A tile's side"),
+            translate("About", "{0} m").format(f"{manifest.extent_m:.0f}"),
+        ),
+        (
+            translate("About", "Stride"),
+            translate("About", "{0} m").format(f"{manifest.stride_m:g}"),
+        ),
+        (translate("About", "Imagery from"), manifest.attribution),
+        (translate("About", "Licence"), manifest.licence),
+        (translate("About", "Made with encoder"), manifest.encoder_name),
+        (translate("About", "Hash"), index.hash),
+        (translate("About", "Folder"), str(index.path)),
     ]
     return [(name, text) for name, text in rows if text]
 
@@ -110,7 +120,7 @@ class AboutDialog(QDialog):
         column.setSpacing(4 * STEP)
         column.addWidget(label(title, size="large", bold=True))
         column.addWidget(area, 1)
-        close = QPushButton(tr("Close"))
+        close = QPushButton(translate("About", "Close"))
         close.clicked.connect(self.accept)
         close.setDefault(True)
         column.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)

@@ -24,6 +24,7 @@ from engine.errors import Cancelled, NadirError
 from engine.progress import Report
 
 log = logging.getLogger(__name__)
+translate = QCoreApplication.translate
 T = TypeVar("T")
 
 # A lane runs its jobs in order on threads of its own: `engine` is one thread, so that an open index is only ever
@@ -248,16 +249,16 @@ class _Outcome:
 
 
 def _out_of_memory(title: str) -> NadirError:
-    tr = QCoreApplication.translate
     return NadirError(
-        tr("Jobs", "“{0}” needs more memory than is free").format(title),
-        remedy=tr("Jobs", "Close other programs and try again"),
+        translate("Jobs", "“{0}” needs more memory than is free").format(title),
+        remedy=translate("Jobs", "Close other programs and try again"),
     )
 
 
 def _our_fault(error: Exception) -> NadirError:
-    tr = QCoreApplication.translate
     return NadirError(
-        tr("Jobs", "Nadir itself failed here ({0}: {1})").format(type(error).__name__, error),
-        remedy=tr("Jobs", "Nothing of yours was changed; please report this with the log"),
+        translate("Jobs", "Nadir itself failed here ({0}: {1})").format(
+            type(error).__name__, error
+        ),
+        remedy=translate("Jobs", "Nothing of yours was changed; please report this with the log"),
     )

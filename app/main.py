@@ -47,7 +47,7 @@ def main(argv: list[str] | None = None) -> int:
     application.setApplicationVersion(__version__)
     translate(application)
     window = make_window(application)
-    window.resize(*_fitting(application))
+    window.restore(SIZE)
     window.show()
     signal.signal(signal.SIGINT, lambda *_: window.close())
     awake = QTimer()  # lets Python see the signal while Qt waits for events
@@ -100,11 +100,6 @@ def translate(application: QApplication) -> None:
         translator = QTranslator(application)
         if translator.load(QLocale(), name, "_", folder):
             application.installTranslator(translator)
-
-
-def _fitting(application: QApplication) -> tuple[int, int]:
-    screen = application.primaryScreen().availableGeometry()
-    return min(SIZE[0], screen.width()), min(SIZE[1], screen.height())
 
 
 def _catch(window) -> None:

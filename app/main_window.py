@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from PySide6.QtCore import QPoint, Qt, QTimer
+from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer
 from PySide6.QtGui import (
     QCloseEvent,
     QDragEnterEvent,
@@ -305,7 +305,15 @@ class MainWindow(QMainWindow):
         self.notice.place()
         self._drop.setGeometry(self.rect())
 
+    def restore(self, size: tuple[int, int]) -> None:
+        """Take the place of last time, else a size of its own, within the screen."""
+        kept = QByteArray.fromBase64(self.store.now.window.encode("ascii", "ignore"))
+        if kept.isEmpty() or not self.restoreGeometry(kept):
+            room = self.screen().availableGeometry()
+            self.resize(min(size[0], room.width()), min(size[1], room.height()))
+
     def closeEvent(self, event: QCloseEvent) -> None:
+        self.store.change(window=bytes(self.saveGeometry().toBase64().data()).decode())
         self.store.flush()
         self.workspace.map.shut_down()
         self.session.shut_down()

@@ -381,5 +381,6 @@ class Session(QObject):
         self.set_comparing(False)
         for item in self.photos:
             item.answer = Answer()
+            self.photo_changed.emit(item)
         self.answer_changed.emit()
         self.candidate_changed.emit()

@@ -15,7 +15,6 @@ from PySide6.QtWidgets import (
 )
 
 from app.icons import icon
-from app.photo.geometry import degrees_text
 from app.photo.ring import HeadingRing
 from app.photos import Corrections, PhotoItem, Stage
 from app.session import Session
@@ -23,6 +22,7 @@ from app.theme import STEP
 from app.widgets import Elided, Segments, label
 
 KNOWN, FIND = "known", "find"
+NO_FOV = 4.0  # shown as a dash; what is larger is a field of view
 UNKNOWN = -361.0  # shown as a dash; everything above it is a heading, brought into 0..360
 
 
@@ -65,8 +65,9 @@ class FactsBar(QFrame):
         self._heading_from = Elided(mode=Qt.TextElideMode.ElideRight)
         self._heading_from.setProperty("tone", "muted")
         self._heading_from.setProperty("textSize", "small")
-        self.fov_box = degree_box(10, 360, self.tr("Horizontal field of view"))
-        self.fov_box.valueChanged.connect(lambda value: self._say(fov_deg=value))
+        self.fov_box = degree_box(NO_FOV, 360, self.tr("Horizontal field of view"))
+        self.fov_box.setSpecialValueText("–")
+        self.fov_box.valueChanged.connect(self._fov_typed)
         self._fov_from = Elided(mode=Qt.TextElideMode.ElideRight)
         self._fov_from.setProperty("tone", "muted")
         self._fov_from.setProperty("textSize", "small")
@@ -124,12 +125,16 @@ class FactsBar(QFrame):
         else:
             self._what.setText("")
             self.ring.show_heading(None, 0, found=False)
+            self.heading_box.setValue(UNKNOWN)
+            self.fov_box.setValue(NO_FOV)
+            self._fov_from.setText("")
+            self._heading_from.setText("")
         self._filling = False
         self.camera.refresh()
 
     def _fill(self, item: PhotoItem) -> None:
         assert item.facts is not None
-        self._what.setText(describe(self, item))
+        self._what.setText(self._describe(item))
         known = item.heading_deg is not None
         shown = item.heading_shown_deg
         self.ring.show_heading(shown, item.fov_deg, found=not known)
@@ -141,6 +146,21 @@ class FactsBar(QFrame):
             self.fov_box.setValue(round(item.fov_deg, 1))
         self.fov_box.setMaximum(360 if item.panorama else 170)
         self._fov_from.setText(self._fov_origin(item))
+
+    def _describe(self, item: PhotoItem) -> str:
+        """A photo in one line: kind, size, camera, when, and its own position where it has one."""
+        facts = item.facts
+        assert facts is not None
+        full = item.panorama and item.fov_deg >= 359.5
+        kind = self.tr("Photo")
+        if item.panorama:
+            kind = self.tr("360° panorama") if full else self.tr("Panorama")
+        parts = [kind, f"{facts.width} × {facts.height}", facts.camera, facts.taken[:16]]
+        if facts.latitude is not None and facts.longitude is not None:
+            parts.append(
+                self.tr("GPS {0}, {1}").format(f"{facts.latitude:.5f}", f"{facts.longitude:.5f}")
+            )
+        return " · ".join(part for part in parts if part)
 
     def _heading_origin(self, item: PhotoItem) -> str:
         if item.heading_deg is None:
@@ -169,6 +189,10 @@ class FactsBar(QFrame):
     def _heading_typed(self, value: float) -> None:
         if value > UNKNOWN:
             self._say(heading_known=True, heading_deg=value % 360)
+
+    def _fov_typed(self, value: float) -> None:
+        if value > NO_FOV:
+            self._say(fov_deg=value)
 
     def _heading_chosen(self, value: str) -> None:
         item = self._session.current
@@ -250,30 +274,6 @@ class CameraPopup(QFrame):
     def _say(self, **changes: object) -> None:
         if not self._filling:
             self._session.correct(**changes)
-
-
-def describe(widget: QWidget, item: PhotoItem) -> str:
-    """A photo in one line: kind, size, camera, when, and its own position where it has one."""
-    facts = item.facts
-    assert facts is not None
-    full = item.panorama and item.fov_deg >= 359.5
-    kind = (
-        widget.tr("360° panorama")
-        if full
-        else widget.tr("Panorama")
-        if item.panorama
-        else widget.tr("Photo")
-    )
-    parts = [kind, f"{facts.width} × {facts.height}", facts.camera, facts.taken[:16]]
-    if facts.latitude is not None and facts.longitude is not None:
-        parts.append(widget.tr("GPS {0:.5f}, {1:.5f}").format(facts.latitude, facts.longitude))
-    return " · ".join(part for part in parts if part)
-
-
-def heading_text(widget: QWidget, heading: float, *, found: bool) -> str:
-    """A heading with where it comes from."""
-    words = widget.tr("{0} found") if found else widget.tr("{0} given")
-    return words.format(degrees_text(heading))
 
 
 def _caption(text: str, buddy: QWidget) -> QLabel:

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from engine.localize import Candidate, Result
 
 
+translate = QCoreApplication.translate
+
+
 @dataclass(frozen=True)
 class Said:
     """A headline and what more there is to know.
@@ -28,17 +31,14 @@ class Said:
     doubtful: bool = False
 
 
-def tr(text: str) -> str:
-    """Translate a text of this module."""
-    return QCoreApplication.translate("Answer", text)
-
-
 def say(answer: Answer) -> Said:
     """What to say about an answer in whatever state it is."""
     if answer.stage == Stage.WORKING:
-        return Said(tr("Locating…"))
+        return Said(translate("Answer", "Locating…"))
     if answer.stage == Stage.CANCELLED:
-        return Said(tr("Stopped."), tr("Locate again to have an answer."))
+        return Said(
+            translate("Answer", "Stopped."), translate("Answer", "Locate again to have an answer.")
+        )
     if answer.stage == Stage.FAILED and answer.error is not None:
         from app.notices import headline_of, remedy_of
 
@@ -54,39 +54,50 @@ def say_result(result: Result) -> Said:
 
     state = verdict(result)
     if state == "nothing":
-        return Said(tr("No tile lies in the area that was asked for."), doubtful=True)
+        return Said(
+            translate("Answer", "No tile lies in the area that was asked for."), doubtful=True
+        )
     if state == "ranked":
         return Said(
-            tr("Best match here."),
-            tr(
-                "How sure that is cannot be said: this encoder is not calibrated. Scores only rank."
+            translate("Answer", "Best match here."),
+            translate(
+                "Answer",
+                "How sure that is cannot be said: this encoder is not calibrated. Scores only rank.",
             ),
         )
     if state == "outside":
         return Said(
-            tr("Probably not in this area."),
-            tr("Nothing here matches better than chance. The candidates are listed all the same."),
+            translate("Answer", "Probably not in this area."),
+            translate(
+                "Answer",
+                "Nothing here matches better than chance. The candidates are listed all the same.",
+            ),
             doubtful=True,
         )
     if state == "several":
         count = rivals(result)
         words = (
-            tr("Two places fit about equally.")
+            translate("Answer", "Two places fit about equally.")
             if count == 2
-            else tr("{0} places fit about equally.")
+            else translate("Answer", "{0} places fit about equally.")
         )
-        return Said(words.format(count), tr("Compare them before you believe one."), doubtful=True)
+        return Said(
+            words.format(count),
+            translate("Answer", "Compare them before you believe one."),
+            doubtful=True,
+        )
     if state == "unsure":
         return Said(
-            tr("No place stands out."),
-            tr("The best matches are listed; take them as hints."),
+            translate("Answer", "No place stands out."),
+            translate("Answer", "The best matches are listed; take them as hints."),
             doubtful=True,
         )
     posterior = result.posterior
     assert posterior is not None and posterior.radius_m is not None
     radius = rounded_radius(posterior.radius_m)
     return Said(
-        tr("Most likely here."), tr("9 in 10 such answers are within {0} m.").format(radius)
+        translate("Answer", "Most likely here."),
+        translate("Answer", "9 in 10 such answers are within {0} m.").format(radius),
     )
 
 
@@ -96,22 +107,26 @@ def chance(candidate: Candidate) -> str:
         return ""
     percent = 100 * candidate.probability
     if percent > 99:
-        return tr(">99 %")
-    return tr("<1 %") if percent < 1 else tr("{0} %").format(round(percent))
+        return translate("Answer", ">99 %")
+    return (
+        translate("Answer", "<1 %")
+        if percent < 1
+        else translate("Answer", "{0} %").format(round(percent))
+    )
 
 
 def away(candidate: Candidate) -> str:
     """How far a candidate lies from the first one."""
     if candidate.rank == 1:
-        return tr("first")
+        return translate("Answer", "first")
     return distance(candidate.distance_from_first_m)
 
 
 def distance(metres: float) -> str:
     """A distance in words: "12 m", "3.2 km"."""
     if metres < 1000:
-        return tr("{0} m").format(round(metres))
-    return tr("{0} km").format(f"{metres / 1000:.1f}")
+        return translate("Answer", "{0} m").format(round(metres))
+    return translate("Answer", "{0} km").format(f"{metres / 1000:.1f}")
 
 
 def coordinates(candidate: Candidate) -> str:
@@ -121,14 +136,14 @@ def coordinates(candidate: Candidate) -> str:
 
 def last_fact(result: Result) -> str:
     """The last thing that happened, for the status line."""
-    parts = [tr("Located in {0} s").format(f"{result.timings.total:.2f}")]
+    parts = [translate("Answer", "Located in {0} s").format(f"{result.timings.total:.2f}")]
     said = say_result(result)
     if result.posterior is not None and not said.doubtful:
         parts.append(said.detail.rstrip("."))
-    parts.append(tr("{0} tiles").format(f"{result.plan.tiles:,}"))
+    parts.append(translate("Answer", "{0} tiles").format(f"{result.plan.tiles:,}"))
     parts.append(
-        tr("heading given")
+        translate("Answer", "heading given")
         if result.plan.heading_deg is not None
-        else tr("{0} headings compared").format(result.plan.turns)
+        else translate("Answer", "{0} headings compared").format(result.plan.turns)
     )
     return " · ".join(parts)

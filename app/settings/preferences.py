@@ -34,6 +34,7 @@ class Preferences:
     recent_encoders: tuple[str, ...] = ()
     recent_indexes: tuple[str, ...] = ()
     folder: str = ""
+    window: str = ""  # size and place, as Qt writes them, in base64
 
 
 def default_path() -> Path:

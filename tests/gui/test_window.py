@@ -14,7 +14,7 @@ from PySide6.QtWidgets import QApplication, QPushButton, QWidget
 from app.main_window import MainWindow
 from app.photo.panel import AROUND
 from app.photos import Stage
-from engine.geo import distance_m
+from engine.geo import distance_m, heading_difference
 from tests.sights import Sights
 
 pytestmark = pytest.mark.gui
@@ -154,7 +154,13 @@ def test_candidates_by_keys_and_compare_by_space(window: MainWindow, sights, qtb
     qtbot.waitUntil(lambda: window.session.compared is not None, timeout=SOON)
     _, _, tile = strips.boxes()
     QTest.mouseMove(strips, tile.center().toPoint())
-    assert window.workspace.compare._readout.text().startswith(("N ", "NE", "NW"))
+    candidate = window.session.candidate
+    assert candidate is not None and candidate.heading_deg is not None
+    said = (
+        window.workspace.compare._readout.text()
+    )  # the photo looks at the middle: "NE 040° · 20 m"
+    bearing = float(said.split("°")[0].split()[1])
+    assert heading_difference(bearing, candidate.heading_deg) < 2 and said.endswith(" m")
     QTest.keyClick(strips, Qt.Key.Key_Space)
     assert window.workspace.photo.isVisible() and not window.workspace.tile.isVisible()
 

@@ -1,0 +1,67 @@
+"""Every text of the window can be translated: a made-up language reaches all of them."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QTranslator
+from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
+
+from tests.conftest import ROOT
+
+pytestmark = pytest.mark.gui
+
+
+def tool(name: str) -> str:
+    """One of PySide's command line tools."""
+    beside = Path(sys.executable).parent / name
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        pytest.skip(f"{name} is not installed")
+    return found
+
+
+@pytest.fixture
+def made_up_language(qapp: QApplication, tmp_path: Path) -> Iterator[None]:
+    """«Every text in brackets»."""
+    sources = [str(path) for path in (ROOT / "app").rglob("*.py")]
+    ts, qm = tmp_path / "nadir_xx.ts", tmp_path / "nadir_xx.qm"
+    subprocess.run([tool("pyside6-lupdate"), *sources, "-ts", ts], check=True, capture_output=True)
+    tree = ElementTree.parse(ts)
+    for message in tree.getroot().iter("message"):
+        source, translation = message.find("source"), message.find("translation")
+        assert source is not None and translation is not None
+        translation.text = f"«{source.text}»"
+        translation.attrib.pop("type", None)
+    tree.write(ts, encoding="utf-8", xml_declaration=True)
+    subprocess.run([tool("pyside6-lrelease"), ts, "-qm", qm], check=True, capture_output=True)
+    translator = QTranslator()
+    assert translator.load(str(qm))
+    qapp.installTranslator(translator)
+    yield
+    qapp.removeTranslator(translator)
+
+
+def test_every_text_is_translated(made_up_language, new_window, sights, qtbot) -> None:
+    window = new_window("--encoder", sights.encoder, "--index", sights.index, sights.photo)
+    qtbot.waitUntil(lambda: window.session.evidence is not None, timeout=30_000)
+    own = {sights.photo.name, "linear", "flat", "CPU", window.status.who.text()}
+    english = set()
+    for widget in window.findChildren(QWidget):
+        if isinstance(widget, (QLabel, QAbstractButton)):
+            text = widget.text().removesuffix("  ▾")
+            letters = [c for c in text if c.isalpha()]
+            if letters and "«" not in text and text not in own:
+                english.add(text)
+    for menu in window.findChildren(QMenu):
+        english |= {a.text() for a in menu.actions() if a.text() and "«" not in a.text()} - own
+    # Said by the engine and by files, not by the window.
+    note = window.session.result.notices[0]
+    english = {t for t in english if not note.startswith(t[:20]) and t not in own}
+    assert english == set()
