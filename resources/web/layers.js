@@ -68,6 +68,16 @@ var NadirLayers = (function () {
     },
   });
 
+  /** A polygon whose corners keep their fractions of a pixel: Leaflet's own are rounded, and small circles wobble. */
+  var Smooth = L.Polygon.extend({
+    _projectLatlngs: function (latlngs, rings, bounds) {
+      var origin = this._map.getPixelOrigin();
+      var ring = latlngs[0].map(function (at) { return this._map.project(at).subtract(origin); }, this);
+      ring.forEach(function (point) { bounds.extend(point); });
+      rings.push(ring);
+    },
+  });
+
   /** A colour for 0..1 out of 256 entries [r, g, b, a], its opacity times `share`. */
   function rampOf(table) {
     return function (value, share) {
@@ -141,7 +151,7 @@ var NadirLayers = (function () {
   }
 
   return {
-    CIRCLE: CIRCLE, Imagery: Imagery, Posterior: Posterior, rampOf: rampOf, apart: apart, wedge: wedge,
+    CIRCLE: CIRCLE, Imagery: Imagery, Posterior: Posterior, Smooth: Smooth, rampOf: rampOf, apart: apart, wedge: wedge,
     circle: circle, ownMark: ownMark,
   };
 })();

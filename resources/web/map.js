@@ -90,7 +90,7 @@ var NadirMap = (function () {
     wedgeShapes.clearLayers();
     if (!result) return;
     if (result.circle) {
-      L.polygon(result.circle.outline.map(near), {
+      new NadirLayers.Smooth(result.circle.outline.map(near), {
         className: "within", fill: false, interactive: false, smoothFactor: 0,
       }).addTo(shapes);
     }
@@ -144,7 +144,7 @@ var NadirMap = (function () {
     var whole = candidate.fov >= 359;
     var shape = NadirLayers.wedge(map, near(candidate.at), candidate.heading, candidate.fov, radius);
     ["casing", "outline"].forEach(function (part) {
-      L.polygon(shape.outline, {
+      new NadirLayers.Smooth(shape.outline, {
         className: "wedge " + part + (whole ? " whole" : ""), interactive: false, smoothFactor: 0,
         fill: part === "outline" && !whole,
       }).addTo(wedgeShapes);
