@@ -13,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -173,7 +172,7 @@ class TileTable:
         self.count = count
         self._lock = threading.Lock()
         self._centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
-        address = f"file:{quote(str(path.absolute()))}?mode=ro&immutable=1"
+        address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
             self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1 << 20)

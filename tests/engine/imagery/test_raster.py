@@ -263,3 +263,24 @@ def test_a_local_plane_is_nowhere_on_the_earth(tmp_path: Path) -> None:
     plane = CRS.from_wkt('LOCAL_CS["site",UNIT["metre",1]]')
     path = write_raster(tmp_path / "site.tif", np.full((3, 8, 8), 9, "u1"), plane, PLACED)
     assert "site.tif" in _refused(path)
+
+
+def test_one_huge_compressed_piece_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.tif"
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=30_000,
+        height=30_000,
+        count=1,
+        dtype="uint8",
+        crs=UTM,
+        transform=PLACED,
+        compress="deflate",
+        blockysize=30_000,
+        sparse_ok=True,
+    ):
+        pass
+    assert path.stat().st_size < 10_000
+    assert "cannot be read part by part" in _refused(path)
