@@ -278,6 +278,8 @@ def test_one_huge_compressed_piece_is_refused_before_it_is_decoded(tmp_path: Pat
         crs=UTM,
         transform=PLACED,
         compress="deflate",
+        tiled=True,
+        blockxsize=30_000,
         blockysize=30_000,
         sparse_ok=True,
     ):
