@@ -93,6 +93,25 @@ def _weather(rng: np.random.Generator) -> Weather:
     )
 
 
+@dataclass(frozen=True)
+class _Look:
+    """One view being painted: from where, in which light, along which bearings."""
+
+    stage: Stage
+    weather: Weather
+    shade: F32
+    x: float
+    y: float
+    sin: F32
+    cos: F32
+    ambient: F32
+
+    def shaded_to(self, x: F32, y: F32) -> F32:
+        """How high the shadow reaches over ground points, metres."""
+        canvas = Canvas(self.stage.town.half_m, self.stage.shade_resolution_m)
+        return _sample(self.shade, canvas, x, y)
+
+
 def take_view(
     stage: Stage,
     x: float,
@@ -112,8 +131,9 @@ def take_view(
     close = None
     if azimuths[1] - azimuths[0] < FINE_STEP_RAD:
         close = (canvas := Canvas(CLOSE_M, 0.05, x, y)), paint_close(stage.town, canvas)
-    _paint_ground_hits(colours, hits, stage, weather, shade, x, y, sin, cos, ambient, close)
-    _paint_boxes(colours, hits, stage, weather, shade, x, y, sin, cos, eye, ambient)
+    look = _Look(stage, weather, shade, x, y, sin, cos, ambient)
+    _paint_ground_hits(colours, hits, look, close)
+    _paint_boxes(colours, hits, look)
     draw_trees(
         colours,
         hits.distance,
@@ -178,80 +198,48 @@ def _smooth(tile: F32, rows: F32, columns: F32) -> F32:
     return top * (1 - fr) + (tile[r1, c0] * (1 - fc) + tile[r1, c1] * fc) * fr
 
 
-def _sample_shade(stage: Stage, shade: F32, x: F32, y: F32) -> F32:
-    canvas = Canvas(stage.town.half_m, stage.shade_resolution_m)
-    c = np.clip((x + canvas.half) / canvas.resolution - 0.5, 0, canvas.size - 1.001)
-    r = np.clip((canvas.half - y) / canvas.resolution - 0.5, 0, canvas.size - 1.001)
-    c0, r0 = c.astype(np.int32), r.astype(np.int32)
-    fc, fr = c - c0, r - r0
-    flat, at = shade.reshape(-1), r0 * canvas.size + c0
-    top = flat[at] * (1 - fc) + flat[at + 1] * fc
-    return (
-        top * (1 - fr) + (flat[at + canvas.size] * (1 - fc) + flat[at + canvas.size + 1] * fc) * fr
-    )
-
-
-def _sample_ground(ground: U8, canvas: Canvas, x: F32, y: F32) -> F32:
-    """Bilinear colours (0..255) of ground points, [N, 3]."""
+def _sample(raster: F32 | U8, canvas: Canvas, x: F32, y: F32) -> F32:
+    """A raster [S, S] or [S, S, C] at ground points, bilinear: [N] or [N, C]."""
     c = np.clip((x - canvas.x + canvas.half) / canvas.resolution - 0.5, 0, canvas.size - 1.001)
     r = np.clip((canvas.half - y + canvas.y) / canvas.resolution - 0.5, 0, canvas.size - 1.001)
     c0, r0 = c.astype(np.int32), r.astype(np.int32)
-    fc, fr = (c - c0)[:, None], (r - r0)[:, None]
-    flat, at = ground.reshape(-1, 3), r0 * canvas.size + c0
+    fc, fr = c - c0, r - r0
+    if raster.ndim == 3:
+        fc, fr = fc[:, None], fr[:, None]
+    flat, at = raster.reshape(-1, *raster.shape[2:]), r0 * canvas.size + c0
+    below = at + canvas.size
     top = flat[at] * (1 - fc) + flat[at + 1] * fc
-    return (
-        top * (1 - fr) + (flat[at + canvas.size] * (1 - fc) + flat[at + canvas.size + 1] * fc) * fr
-    )
+    return top * (1 - fr) + (flat[below] * (1 - fc) + flat[below + 1] * fc) * fr
 
 
 def _paint_ground_hits(
-    colours: F32,
-    hits: Hits,
-    stage: Stage,
-    weather: Weather,
-    shade: F32,
-    x: float,
-    y: float,
-    sin: F32,
-    cos: F32,
-    ambient: F32,
-    close: tuple[Canvas, U8] | None,
+    colours: F32, hits: Hits, look: _Look, close: tuple[Canvas, U8] | None
 ) -> None:
+    stage, weather = look.stage, look.weather
     rows, cols = np.nonzero((hits.box < 0) & (hits.distance < 900))
     t = hits.distance[rows, cols]
-    px, py = x + sin[cols] * t, y + cos[cols] * t
-    soft = _sample_ground(stage.ground, Canvas(stage.town.half_m, stage.resolution_m), px, py)
+    px, py = look.x + look.sin[cols] * t, look.y + look.cos[cols] * t
+    soft = _sample(stage.ground, Canvas(stage.town.half_m, stage.resolution_m), px, py)
     if close is not None:
         canvas, pixels = close
         near = np.flatnonzero(
             np.maximum(np.abs(px - canvas.x), np.abs(py - canvas.y)) < canvas.half - 1
         )
-        soft[near] = _sample_ground(pixels, canvas, px[near], py[near])
+        soft[near] = _sample(pixels, canvas, px[near], py[near])
     grain = stage.fine[
         (py * 20).astype(np.int32) & 255, (px * 20).astype(np.int32) & 255
     ] * np.clip(12 / t, 0, 1)
     soft = soft * (1 / 255) * (1 + 0.13 * grain)[:, None]
     green = (soft[:, 1] > soft[:, 0] * 1.12) & (soft[:, 1] > soft[:, 2] * 1.2)
     soft = np.where(green[:, None], soft * weather.season, soft)
-    blocked = np.clip(_sample_shade(stage, shade, px, py) / 0.8, 0, 1)
+    blocked = np.clip(look.shaded_to(px, py) / 0.8, 0, 1)
     up = weather.sun.direction[2]
     light = 0.55 + 0.75 * weather.sun.strength * up * (1 - blocked)
-    colours[rows, cols] = soft * light[:, None] * ambient * 1.25
+    colours[rows, cols] = soft * light[:, None] * look.ambient * 1.25
 
 
-def _paint_boxes(
-    colours: F32,
-    hits: Hits,
-    stage: Stage,
-    weather: Weather,
-    shade: F32,
-    x: float,
-    y: float,
-    sin: F32,
-    cos: F32,
-    eye: float,
-    ambient: F32,
-) -> None:
+def _paint_boxes(colours: F32, hits: Hits, look: _Look) -> None:
+    stage, weather = look.stage, look.weather
     rows, cols = np.nonzero(hits.box >= 0)
     if not len(rows):
         return
@@ -272,13 +260,14 @@ def _paint_boxes(
     leafy = (b.kind[which] == Kind.HEDGE)[:, None]
     leaf = stage.fine[(height * 30).astype(np.int32) & 255, (along * 30).astype(np.int32) & 255]
     colour = np.where(leafy, tiles * weather.season * (0.85 + 0.45 * leaf)[:, None], colour)
-    px, py = x + sin[cols] * t + nx * 0.8, y + cos[cols] * t + ny * 0.8
-    blocked = np.clip((_sample_shade(stage, shade, px, py) - height - 0.3) / 0.8, 0, 1)
+    px = look.x + look.sin[cols] * t + nx * 0.8  # just in front of the wall
+    py = look.y + look.cos[cols] * t + ny * 0.8
+    blocked = np.clip((look.shaded_to(px, py) - height - 0.3) / 0.8, 0, 1)
     d = weather.sun.direction
     facing = np.clip(nx * d[0] + ny * d[1] + nz * d[2], 0, None)
-    light = 0.5 + 0.14 * ny * 0 + 0.1 * nz + 0.75 * weather.sun.strength * facing * (1 - blocked)
+    light = 0.5 + 0.1 * nz + 0.75 * weather.sun.strength * facing * (1 - blocked)
     low = 0.75 + 0.25 * np.clip(height / 1.2, 0, 1)
-    colours[rows, cols] = colour * (light * low)[:, None] * ambient * 1.15
+    colours[rows, cols] = colour * (light * low)[:, None] * look.ambient * 1.15
 
 
 def develop(colours: F32, rng: np.random.Generator, noise: float = 0.012) -> U8:
