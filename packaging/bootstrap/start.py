@@ -66,7 +66,7 @@ def _dispatch(arguments: list[str], env: Environment, console: Console) -> int:
         return _test(rest, env, console)
     if verb == "nadir" and rest:
         prepare(env, "train" if rest[0] in _TORCH_VERBS else "runtime", console, window=False)
-        return _become(env, ["-m", "engine.cli", *rest], os.environ)
+        return _become(env, ["-m", "engine", *rest], os.environ)
     if verb == "repair":
         forget(env)
         prepare(env, "runtime", console)

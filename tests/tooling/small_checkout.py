@@ -65,7 +65,7 @@ class SmallCheckout:
         (root / "pyproject.toml").write_text(_PROJECT)
         (root / "engine").mkdir()
         (root / "engine" / "__init__.py").write_text("")
-        (root / "engine" / "cli.py").write_text(_CLI)
+        (root / "engine" / "__main__.py").write_text(_CLI)
         make_wheel(root / "wheels", "pebble", "1.0")
         small = SmallCheckout(root)
         small.pin("1.0")
@@ -101,7 +101,7 @@ class SmallCheckout:
             env=self.environ() | (variables or {}),
             capture_output=True,
             encoding="utf-8",
-            timeout=120,
+            timeout=300,
         )
 
     @property
