@@ -1,6 +1,6 @@
 """Measuring encoders on datasets, and making their scores into probabilities."""
 
-from engine.evaluation.calibrate import collect, fit_calibration, reliability
+from engine.evaluation.calibrate import calibrate, collect, fit_calibration, reliability
 from engine.evaluation.evaluate import Evaluation, evaluate
 from engine.evaluation.world import Truth, World, read_world
 
@@ -8,6 +8,7 @@ __all__ = [
     "Evaluation",
     "Truth",
     "World",
+    "calibrate",
     "collect",
     "evaluate",
     "fit_calibration",

@@ -17,7 +17,7 @@ from engine.encoder import Encoder
 from engine.errors import DatasetError
 from engine.evaluation.evaluate import query_of
 from engine.evaluation.fitting import logistic_regression, minimise
-from engine.evaluation.world import Truth
+from engine.evaluation.world import Truth, World
 from engine.geo import distance_m
 from engine.index import Index
 from engine.localize.plan import make_plan
@@ -34,7 +34,7 @@ from engine.localize.posterior import (
 from engine.localize.run import queries_of
 from engine.localize.search import PLACES, places_of, search_tiles
 from engine.localize.words import OUTSIDE
-from engine.progress import Report, silent
+from engine.progress import Report, part, silent
 
 RIGHT_M = 25.0
 """A place is the right one within this; the error's distribution describes what happens inside."""
@@ -43,6 +43,9 @@ PRIOR_OUTSIDE = 0.5
 """Before looking, a photo is as likely to be from outside the area as from inside; the card says so."""
 
 MIN_QUERIES = 50
+FOVS_DEG = (360.0, 100.0, 80.0, 65.0)
+"""Fields of view that pictures are brought to; those that are narrower already are left out."""
+
 ERROR_LEVELS = tuple(i / 40 for i in range(1, 41))
 
 FloatArray = NDArray[np.float64]
@@ -137,6 +140,46 @@ def collect(
         if sample is not None:
             samples.append(sample)
     return samples
+
+
+def calibrate(
+    encoder: Encoder,
+    index: Index,
+    inside: World,
+    outside: World | None = None,
+    *,
+    data: str = "",
+    fovs_deg: Sequence[float] = FOVS_DEG,
+    report: Report = silent,
+) -> tuple[Calibration, dict[str, Any]]:
+    """Calibrate an encoder on a dataset.
+
+    Args:
+        inside: pictures taken in the index's area, which the encoder was not trained on.
+        outside: pictures taken elsewhere, for "probably not in this area".
+        data: what they are, in a few words; by default the datasets' names.
+
+    Returns:
+        the calibration, fitted on all pictures, and its :func:`reliability` as found by fitting on every second
+        picture and checking on the others.
+    """
+    names = [inside.name, *([outside.name] if outside is not None else [])]
+    groups: list[list[Sample]] = [[], []]
+    parts = [(inside, False)] + ([(outside, True)] if outside is not None else [])
+    for number, (world, is_outside) in enumerate(parts):
+        for half in (0, 1):
+            step = (2 * number + half) / (2 * len(parts))
+            groups[half] += collect(
+                world.truths[half::2],
+                encoder,
+                index,
+                fovs_deg=fovs_deg,
+                outside=is_outside,
+                report=part(report, step, step + 0.5 / len(parts)),
+            )
+    described = data or " and ".join(names)
+    checked = reliability(groups[1], fit_calibration(groups[0], described))
+    return fit_calibration(groups[0] + groups[1], described), checked
 
 
 def fit_calibration(samples: Sequence[Sample], data: str) -> Calibration:
@@ -269,9 +312,9 @@ def reliability(
     observed = np.array([s.right == 0 for s in inside])
     order = np.argsort(expected)
     gaps = [
-        abs(expected[part].mean() - observed[part].mean()) * len(part)
-        for part in np.array_split(order, bins)
-        if len(part)
+        abs(expected[some].mean() - observed[some].mean()) * len(some)
+        for some in np.array_split(order, bins)
+        if len(some)
     ]
     called: dict[bool, list[bool]] = {True: [], False: []}
     for s in samples:

@@ -243,6 +243,13 @@ def test_evaluate_builds_what_is_not_there(capsys, given, town, tmp_path):
     assert "no queries.csv" in fails(capsys, "evaluate", "--dataset", tmp_path, *given)
 
 
+def test_too_few_queries_are_no_calibration(capsys, given, town):
+    before = (town.folder / "linear.encoder" / "card.json").read_bytes()
+    err = fails(capsys, "evaluate", "--dataset", town.folder, *given, "--calibrate")
+    assert "too few to calibrate on" in err
+    assert (town.folder / "linear.encoder" / "card.json").read_bytes() == before
+
+
 def test_world(capsys, tmp_path):
     out_folder = tmp_path / "town"
     code, out, _ = run(

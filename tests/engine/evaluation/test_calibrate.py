@@ -9,7 +9,7 @@ import pytest
 
 from engine.encoder import open_encoder, rewrite_card
 from engine.errors import DatasetError, EncoderError
-from engine.evaluation import collect, fit_calibration, read_world, reliability
+from engine.evaluation import calibrate, fit_calibration, read_world, reliability
 from engine.evaluation.calibrate import Sample
 from engine.localize import Calibration, Query, localize, to_text, verdict
 from engine.localize.posterior import credible_radius, make_posterior
@@ -150,21 +150,20 @@ def towns(tmp_path_factory):
     """Two flat worlds with pictures."""
     made = [make_town(tmp_path_factory.mktemp(f"flat{seed}"), seed) for seed in (0, 9)]
     for town in made:
-        write_dataset(town, panoramas=14, photos=14, seed=town.world.ground[0, 0, 0].item())
+        write_dataset(town, panoramas=26, photos=26, seed=town.world.ground[0, 0, 0].item())
     return made
 
 
 def test_from_photos_to_a_confidence(towns):
     """The whole way: collect, fit, store in the card, locate with it."""
     here, elsewhere = towns
-    fovs = (360.0, 80.0)
-    samples = collect(read_world(here.folder).truths, here.encoder, here.index, fovs_deg=fovs)
-    strangers = read_world(elsewhere.folder).truths
-    samples += collect(strangers, here.encoder, here.index, outside=True, fovs_deg=fovs)
-    assert len(samples) == 2 * 2 * 28
-    calibration = fit_calibration(samples, "flat worlds")
-    said = reliability(samples, calibration)
-    assert said["first_expected"] == pytest.approx(said["first_observed"], abs=0.06)
+    inside, strangers = read_world(here.folder), read_world(elsewhere.folder)
+    calibration, said = calibrate(
+        here.encoder, here.index, inside, strangers, data="flat worlds", fovs_deg=(360.0, 80.0)
+    )
+    assert calibration.queries == 2 * 2 * 26
+    assert said["queries"] == 2 * 26
+    assert said["first_expected"] == pytest.approx(said["first_observed"], abs=0.12)
     folder = here.folder / "linear.encoder"
     rewrite_card(folder, here.encoder.card.with_calibration(calibration.to_dict()))
     encoder = open_encoder(folder, threads=1)

@@ -1,0 +1,121 @@
+"""``nadir localize``: find where photos were taken."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from engine.commands.common import (
+    add_encoder_and_index,
+    angle,
+    encoder_of,
+    heading,
+    index_of,
+    positive,
+)
+from engine.errors import NadirError, PhotoError
+
+if TYPE_CHECKING:
+    from engine.localize import Query, Result
+    from engine.photo import Photo, View
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Find where photos were taken. Nothing leaves this machine."
+    parser.add_argument(
+        "photos", nargs="+", type=Path, metavar="PHOTO", help="photos and 360° panoramas"
+    )
+    add_encoder_and_index(parser)
+    parser.add_argument(
+        "--top", type=positive, default=10, metavar="K", help="candidates wanted (default: 10)"
+    )
+    parser.add_argument(
+        "--heading",
+        type=heading,
+        default="unknown",
+        metavar="DEG|unknown|photo",
+        help="compass direction of the photo's middle, clockwise from north; 'photo': as the file says "
+        "(default: unknown, it is found)",
+    )
+    parser.add_argument("--fov", type=angle(1, 360), metavar="DEG", help="horizontal field of view")
+    parser.add_argument(
+        "--pitch", type=angle(-90, 90), metavar="DEG", help="how far the camera looked up"
+    )
+    parser.add_argument(
+        "--roll", type=angle(-180, 180), metavar="DEG", help="how far it was turned clockwise"
+    )
+    parser.add_argument(
+        "--area", type=Path, metavar="GEOJSON", help="only tiles in these polygons may answer"
+    )
+    parser.add_argument("--format", choices=("text", "json", "geojson"), default="text")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help="write here instead of to the screen"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Locate photos. One that cannot be read does not stop the others; the exit code is 1 then."""
+    from engine.files import atomic_write
+    from engine.index.area import read_area
+    from engine.localize import WRITERS, localize
+
+    encoder = encoder_of(args)
+    index = index_of(args, encoder)
+    ids = None
+    if args.area is not None:
+        ids = index.within(read_area(args.area))
+    results: list[Result] = []
+    failed: list[NadirError] = []
+    for path in args.photos:
+        try:
+            query = _query(path, args, ids)
+            results.append(localize(query, encoder, index))
+        except NadirError as error:
+            if len(args.photos) == 1:
+                raise
+            failed.append(error)
+    if results:
+        text = WRITERS[args.format](results)
+        if args.output is None:
+            sys.stdout.write(text)
+            sys.stdout.flush()
+        else:
+            with atomic_write(args.output, "w") as file:
+                file.write(text)
+            print(f"{args.output}: {len(results)} located", file=sys.stderr)
+    for error in failed:
+        print(f"nadir: {error}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _query(path: Path, args: argparse.Namespace, ids: Any) -> Query:
+    from engine.localize import Query
+    from engine.photo import read_photo, view_of
+
+    photo = read_photo(path)
+    view = _corrected(view_of(photo.facts), args, photo)
+    known = args.heading
+    if known == "photo":
+        known = photo.facts.heading_deg
+    elif known == "unknown":
+        known = None
+    return Query(photo, known, view, args.top, ids)
+
+
+def _corrected(view: View, args: argparse.Namespace, photo: Photo) -> View | None:
+    """The view with what the user said; None where nothing was said."""
+    changes: dict[str, float] = {}
+    for key, value in (("fov_deg", args.fov), ("pitch_deg", args.pitch), ("roll_deg", args.roll)):
+        if value is not None:
+            changes[key] = value
+    if view.kind == "perspective" and changes.get("fov_deg", 0.0) >= 180.0:
+        raise PhotoError(
+            f"an ordinary photo cannot have a field of view of {changes['fov_deg']:g}°",
+            photo.name,
+            "Give less than 180",
+        )
+    return replace(view, **changes) if changes else None
