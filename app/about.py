@@ -133,6 +133,7 @@ def _value(name: str, text: str) -> QWidget:
     line = QLineEdit(text)
     line.setReadOnly(True)
     line.setCursorPosition(0)
+    line.setTextMargins(-3, 0, 0, 0)
     line.setAccessibleName(name)
     line.setProperty("kind", "text")
     return line

@@ -10,10 +10,8 @@ from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QSizePolicy, QToolButt
 
 from app.bench import Bench, Load, Slot
 from app.icons import icon
-from app.theme import STEP
+from app.theme import STEP, line_height
 from app.widgets import IconLabel, label, tool_button
-
-HEIGHT = 44
 
 
 class Chooser(QToolButton):
@@ -56,7 +54,7 @@ class Header(QFrame):
         self._demo: tuple[Path, Path] | None = None
         self.setProperty("place", "chrome")
         self.setProperty("line", "below")
-        self.setFixedHeight(HEIGHT)
+        self.setFixedHeight(line_height() + 7 * STEP)
         self.area = Chooser(self.tr("Area"), "area")
         self.encoder = Chooser(self.tr("Encoder"), "encoder")
         self._chip = IconLabel("cpu", 18)

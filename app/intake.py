@@ -18,6 +18,7 @@ PICTURE_ENDINGS = (
 )  # fmt: skip
 ENCODER_ENDINGS = (".encoder", ".encoder.zip")
 INDEX_ENDING = ".index"
+CARD, MANIFEST = "card.json", "manifest.json"
 
 
 @dataclass
@@ -43,15 +44,20 @@ def welcome(data: QMimeData) -> bool:
     return any(data.hasFormat(kind) for kind in ENCODED) or _path_in(data.text()) is not None
 
 
+def encoder_of(path: Path) -> Path:
+    """The encoder a file belongs to: its folder for a card, else the file itself."""
+    return path.parent if path.name == CARD else path
+
+
 def sort_paths(paths: list[Path], into: Arrived | None = None) -> Arrived:
     """Tell encoders and indexes from photos by their names."""
     arrived = into if into is not None else Arrived()
     for path in paths:
         name = path.name.lower()
-        if name.endswith(ENCODER_ENDINGS):
-            arrived.encoders.append(path)
-        elif name.endswith(INDEX_ENDING):
-            arrived.indexes.append(path)
+        if name.endswith(ENCODER_ENDINGS) or name == CARD:
+            arrived.encoders.append(encoder_of(path))
+        elif name.endswith(INDEX_ENDING) or name == MANIFEST:
+            arrived.indexes.append(path.parent if name == MANIFEST else path)
         else:
             arrived.files.append(path)
     return arrived

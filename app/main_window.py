@@ -134,10 +134,13 @@ class MainWindow(QMainWindow):
     def open_encoder(self, path: Path | None = None) -> None:
         """Open an encoder, asking which where none is named."""
         if path is None:
-            folder = QFileDialog.getExistingDirectory(
-                self, self.tr("Open an encoder: choose its .encoder folder"), self.store.now.folder
+            name, _ = QFileDialog.getOpenFileName(
+                self,
+                self.tr("Open an encoder: choose card.json in its folder, or its zip file"),
+                self.store.now.folder,
+                self.tr("Encoders ({0})").format("card.json *.zip"),
             )
-            path = Path(folder) if folder else None
+            path = intake.encoder_of(Path(name)) if name else None
         if path is not None:
             self.session.bench.open(path, None)
 

@@ -77,6 +77,8 @@ class ComparePictures:
         centre_deg: the bearing in the middle: north for panoramas, the heading for photos that see less.
         elevation_deg: of the photo's upper and lower edge.
         radii_m: the tile rows' distance from its centre, metres, far to near.
+        parts: what each of K bearings adds to the score, from south clockwise; empty where it has no such parts.
+        seen: the share of each bearing that the photo sees.
     """
 
     rank: int
@@ -86,6 +88,8 @@ class ComparePictures:
     tile_heat: QImage | None
     elevation_deg: tuple[float, float]
     radii_m: tuple[float, ...]
+    parts: tuple[float, ...]
+    seen: tuple[float, ...]
     centre_deg: float
 
 

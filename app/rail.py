@@ -8,7 +8,7 @@ from PySide6.QtWidgets import QFrame, QToolButton, QVBoxLayout
 from app.icons import icon
 from app.theme import STEP
 
-WIDTH = 68
+WIDTH = 68  # at least; words may need more
 NARROW = 48
 
 
@@ -38,7 +38,8 @@ class Rail(QFrame):
             button.setToolButtonStyle(
                 style.ToolButtonTextUnderIcon if shown else style.ToolButtonIconOnly
             )
-        self.setFixedWidth(WIDTH if shown else NARROW)
+        wide = max(button.sizeHint().width() for button in (self.locate, self.settings))
+        self.setFixedWidth(max(WIDTH, wide + 2 * STEP + 2) if shown else NARROW)
 
     def _button(self, text: str, icon_name: str, *, checkable: bool) -> QToolButton:
         button = QToolButton()

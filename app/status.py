@@ -19,12 +19,16 @@ from app.jobs import Job, Jobs
 from app.notices import Notice, Notices
 from app.results.words import last_fact, say
 from app.session import Session
-from app.theme import STEP
+from app.theme import STEP, line_height
 from app.widgets import Elided, IconLabel, label, restyle
 
-HEIGHT = 30
 SHOW_JOB_AFTER_MS = 150  # shorter work is not announced: it would only flicker
 TOAST_MS = 8000
+
+
+def status_height() -> int:
+    """Room for a line of text and a button."""
+    return line_height() + 4 * STEP
 
 
 class StatusLine(QFrame):
@@ -37,7 +41,7 @@ class StatusLine(QFrame):
         self._bench: Bench = session.bench
         self.setProperty("place", "chrome")
         self.setProperty("line", "above")
-        self.setFixedHeight(HEIGHT)
+        self.setFixedHeight(status_height())
         self.fact = Elided(mode=Qt.TextElideMode.ElideRight)
         self.job_text = Elided(mode=Qt.TextElideMode.ElideMiddle)
         self.job_text.setMaximumWidth(240)
@@ -199,7 +203,7 @@ class NoticeCard(QFrame):
         height = layout.heightForWidth(width)
         self.resize(width, height)
         left = parent.width() - width - 2 * STEP
-        self.move(left, parent.height() - HEIGHT - height - 2 * STEP)
+        self.move(left, parent.height() - status_height() - height - 2 * STEP)
 
     def _fade(self) -> None:
         if self.underMouse():

@@ -225,6 +225,8 @@ def compare(
         tile_heat=tile_heat,
         elevation_deg=(top, bottom),
         radii_m=tuple(row * index.manifest.extent_m / 2 for row in rows),
+        parts=tuple(float(part) for part in parts.bearings) if parts is not None else (),
+        seen=tuple(float(share) for share in parts.seen) if parts is not None else (),
         centre_deg=centre,
     )
 

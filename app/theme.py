@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from PySide6.QtCore import QObject, Qt, Signal
-from PySide6.QtGui import QColor, QFont, QGuiApplication, QPalette
+from PySide6.QtGui import QColor, QFont, QFontMetrics, QGuiApplication, QPalette
 from PySide6.QtWidgets import QApplication, QWidget
 
 from app.style_sheet import style_sheet
@@ -115,6 +115,14 @@ def scaled_font(
     font.setPointSizeF({"small": small, "normal": normal, "large": large}[size])
     font.setBold(bold)
     return font
+
+
+def line_height(size: Literal["small", "normal", "large"] = "normal") -> int:
+    """The height of a line of text in one of the three sizes, pixels: what fixed heights are made of."""
+    font = QFont(QApplication.font())
+    small, normal, large = font_sizes(font)
+    font.setPointSizeF({"small": small, "normal": normal, "large": large}[size])
+    return QFontMetrics(font).height()
 
 
 def palette_of(tokens: Tokens) -> QPalette:

@@ -171,6 +171,14 @@ class Segments(QWidget):
         """Mark one choice without telling anybody."""
         self._buttons[value].setChecked(True)
 
+    def set_words(self, shown: bool) -> None:
+        """Words beside the icons, or icons alone where there is no room."""
+        style = Qt.ToolButtonStyle
+        for button in self._buttons.values():
+            button.setToolButtonStyle(
+                style.ToolButtonTextBesideIcon if shown else style.ToolButtonIconOnly
+            )
+
     def button(self, value: str) -> QToolButton:
         """The button of one choice."""
         return self._buttons[value]

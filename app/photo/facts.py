@@ -36,7 +36,7 @@ def degree_box(low: float, high: float, name: str, *, wrap: bool = False) -> QDo
     box.setAlignment(Qt.AlignmentFlag.AlignHCenter)
     box.setAccessibleName(name)
     box.setToolTip(name)
-    box.setFixedWidth(68)
+    box.setFixedWidth(box.fontMetrics().horizontalAdvance("-180.0°") + 26)
     return box
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QSize, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -74,7 +75,7 @@ class PhotoPanel(QFrame):
         self.opacity = QSlider(Qt.Orientation.Horizontal)
         self.opacity.setRange(0, 100)
         self.opacity.setPageStep(10)
-        self.opacity.setFixedWidth(88)
+        self.opacity.setFixedWidth(72)
         self.opacity.setAccessibleName(self.tr("Opacity of the heat maps"))
         self.opacity.setToolTip(self.tr("Opacity of the heat maps ([ and ])"))
         self.opacity.valueChanged.connect(lambda value: session.set_overlay(opacity=value / 100))
@@ -116,6 +117,10 @@ class PhotoPanel(QFrame):
         column.addLayout(top)
         column.addWidget(self.stack, 1)
         column.addWidget(self.facts)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.modes.set_words(self.width() >= 160 + 36 * self.fontMetrics().averageCharWidth() * 2)
 
     def set_mode(self, mode: str) -> None:
         """Flat, or looking around (panoramas only)."""

@@ -30,13 +30,16 @@ from app.notices import headline_of, remedy_of
 from app.photos import PhotoItem, Stage
 from app.session import Session
 from app.tasks import THUMBNAIL
-from app.theme import STEP, scaled_font, tokens_of
+from app.theme import STEP, line_height, scaled_font, tokens_of
 
 THUMB = QSize(THUMBNAIL[0] // 2, THUMBNAIL[1] // 2)
-ITEM = QSize(THUMB.width() + 4 * STEP, THUMB.height() + 9 * STEP)
-WIDTH = ITEM.width() + 12
 
 Index = QModelIndex | QPersistentModelIndex
+
+
+def item_size() -> QSize:
+    """A thumbnail with its name under it."""
+    return QSize(THUMB.width() + 4 * STEP, THUMB.height() + line_height("small") + 5 * STEP)
 
 
 class TrayModel(QAbstractListModel):
@@ -109,7 +112,7 @@ class _Delegate(QStyledItemDelegate):
         self._view = view
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return ITEM
+        return item_size()
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         item = self._model.item(index)
@@ -149,7 +152,9 @@ class _Delegate(QStyledItemDelegate):
         painter.setFont(scaled_font(self._view, "small"))
         failed = item.stage == Stage.FAILED
         painter.setPen(tokens.colour("error" if failed else "text" if chosen else "muted"))
-        line = QRectF(rect.left() + 2, picture.bottom() + STEP, rect.width() - 4, 16)
+        line = QRectF(
+            rect.left() + 2, picture.bottom() + STEP, rect.width() - 4, line_height("small")
+        )
         text = painter.fontMetrics().elidedText(
             item.name, Qt.TextElideMode.ElideMiddle, int(line.width())
         )
@@ -184,7 +189,7 @@ class Tray(QListView):
         self.setModel(self._model)
         self.setItemDelegate(_Delegate(self._model, self))
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setFixedWidth(WIDTH)
+        self.setFixedWidth(item_size().width() + 12)
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
         self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)

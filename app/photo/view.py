@@ -22,10 +22,9 @@ from PySide6.QtGui import (
 from PySide6.QtWidgets import QSizePolicy, QWidget
 
 from app.photo.geometry import Pose, bearing_name
-from app.theme import scaled_font, tokens_of
+from app.theme import line_height, scaled_font, tokens_of
 
 MARGIN = 8
-RULER = 20
 ZOOM_MAX = 16.0
 OVER = QColor(
     255, 255, 255, 235
@@ -170,7 +169,8 @@ class PhotoView(QWidget):
         painter.drawPath(path)
 
     def _draw_ruler(self, painter: QPainter, rect: QRectF, pose: Pose) -> None:
-        band = QRectF(rect.left(), max(rect.top(), 0.0), rect.width(), RULER)
+        height = line_height("small") + 6
+        band = QRectF(rect.left(), max(rect.top(), 0.0), rect.width(), height)
         painter.fillRect(band, SHADE)
         painter.setFont(scaled_font(self, "small"))
         metrics = painter.fontMetrics()

@@ -16,9 +16,9 @@ from PySide6.QtWidgets import (
 from app.bench import Load
 from app.icons import icon
 from app.photos import Stage
-from app.results.words import say
+from app.results.words import caveats, say
 from app.session import Session
-from app.theme import STEP
+from app.theme import STEP, line_height
 from app.widgets import Elided, IconLabel, label, tool_button
 
 
@@ -63,7 +63,7 @@ class AnswerBar(QFrame):
         row.addWidget(self.stop)
         row.addWidget(self.again)
         row.addWidget(tool_button(export, text=True, kind="header"))
-        self.setFixedHeight(52)
+        self.setFixedHeight(2 * line_height() + 5 * STEP)
         session.answer_changed.connect(self.refresh)
         session.current_changed.connect(self.refresh)
         session.bench.changed.connect(self.refresh)
@@ -94,7 +94,7 @@ class AnswerBar(QFrame):
         self.headline.setText(headline)
         self.detail.setText(detail)
         self.setAccessibleName(f"{headline} {detail}".strip())
-        notices = list(answer.result.notices) if answer.result is not None else []
+        notices = caveats(answer.result) if answer.result is not None else []
         self.caveat.setVisible(bool(notices))
         self.caveat.setText(self._shown(" ".join(notices)))
         self.caveat.setToolTip("\n".join(notices))
@@ -110,4 +110,4 @@ class AnswerBar(QFrame):
     def resizeEvent(self, event: object) -> None:
         result = self._session.answer.result
         if result is not None:
-            self.caveat.setText(self._shown(" ".join(result.notices)))
+            self.caveat.setText(self._shown(" ".join(caveats(result))))

@@ -10,10 +10,10 @@ from app.photo.geometry import bearing_name, degrees_text
 from app.photos import ComparePictures
 from app.results.words import coordinates, distance
 from app.session import Session
-from app.theme import STEP, scaled_font, tokens_of
+from app.theme import STEP, line_height, scaled_font, tokens_of
 from app.widgets import Elided, label, tool_button
 
-RULER = 24
+BARS = 36  # height of the parts of the score by bearing
 
 
 class Strips(QWidget):
@@ -55,10 +55,11 @@ class Strips(QWidget):
         aspect = 4.5
         if self._pictures is not None:
             aspect = self._pictures.photo.width() / max(self._pictures.photo.height(), 1)
-        tall = min((room.height() - RULER) / 2, room.width() / aspect * 1.6)
-        top = room.top() + (room.height() - RULER - 2 * tall) / 2
+        band = line_height("small") + 8 + (BARS if self._has_parts() else 0)
+        tall = min((room.height() - band) / 2, room.width() / aspect * 1.6)
+        top = room.top() + (room.height() - band - 2 * tall) / 2
         photo = QRectF(room.left(), top, room.width(), tall)
-        ruler = QRectF(room.left(), photo.bottom(), room.width(), RULER)
+        ruler = QRectF(room.left(), photo.bottom(), room.width(), band)
         return photo, ruler, QRectF(room.left(), ruler.bottom(), room.width(), tall)
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -114,6 +115,9 @@ class Strips(QWidget):
     def _draw_ruler(self, painter: QPainter, box: QRectF) -> None:
         tokens = tokens_of(self)
         painter.fillRect(box, tokens.colour("window"))
+        if self._has_parts():
+            self._draw_parts(painter, QRectF(box.left(), box.top(), box.width(), BARS))
+            box = box.adjusted(0, BARS, 0, 0)
         painter.setFont(scaled_font(self, "small"))
         step = 15 if box.width() > 1100 else 45
         first = int((self._centre() - 180) // step + 1) * step
@@ -129,6 +133,45 @@ class Strips(QWidget):
             middle = min(max(x, box.left() + half), box.right() - half)
             spot = QRectF(middle - half, box.top(), 2 * half, box.height())
             painter.drawText(spot, Qt.AlignmentFlag.AlignCenter, text)
+
+    def _has_parts(self) -> bool:
+        return self._pictures is not None and bool(self._pictures.parts)
+
+    def _draw_parts(self, painter: QPainter, box: QRectF) -> None:
+        """What every bearing adds to the score, as bars on a line of nothing; below it, what speaks against."""
+        assert self._pictures is not None
+        tokens, parts = tokens_of(self), self._pictures.parts
+        most = max(max(parts), -min(parts), 1e-9)
+        zero = box.bottom() - (box.height() - 4) * max(-min(parts), 0.0) / (
+            most + max(-min(parts), 0.0)
+        )
+        wide = box.width() / len(parts)
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing, False)
+        painter.setPen(Qt.PenStyle.NoPen)
+        for at, (part, seen) in enumerate(zip(parts, self._pictures.seen, strict=True)):
+            if seen <= 0:
+                continue
+            left = self._x_of(-180 + at * 360 / len(parts), box)
+            high = (
+                abs(part) / most * (zero - box.top() - 4)
+                if part > 0
+                else -part / most * (zero - box.top() - 4)
+            )
+            top = zero - high if part > 0 else zero
+            bar = QRectF(left + 1, top, max(wide - 2, 1), high)
+            painter.setBrush(tokens.colour("accent" if part > 0 else "line_strong"))
+            painter.drawRect(bar)
+            if (
+                bar.right() > box.right()
+            ):  # a bearing that is cut by the edge goes on at the other side
+                painter.drawRect(bar.translated(-box.width(), 0))
+        painter.setPen(QPen(tokens.colour("line_strong"), 1))
+        painter.drawLine(QPointF(box.left(), zero), QPointF(box.right(), zero))
+        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
+        painter.setFont(scaled_font(self, "small"))
+        painter.setPen(tokens.colour("muted"))
+        words = self.tr("Score by bearing, {0} in all").format(f"{sum(parts):.3f}")
+        painter.drawText(box.adjusted(6, 2, -6, 0), Qt.AlignmentFlag.AlignLeft, words)
 
     def _draw_cursor(
         self, painter: QPainter, photo: QRectF, tile: QRectF, bearing: float, metres: float | None

@@ -7,7 +7,7 @@ from PySide6.QtGui import QAction, QPainter
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
 
 from app.photo.geometry import degrees_text
-from app.results.strip import HEIGHT
+from app.results.strip import strip_height
 from app.results.tile import TileView
 from app.results.words import away, chance, coordinates
 from app.session import Session
@@ -43,9 +43,10 @@ class CandidateDetail(QFrame):
         super().__init__()
         self._session = session
         self.setProperty("line", "left")
-        self.setFixedHeight(HEIGHT)
-        self.tile = TileView(HEIGHT - 6 * STEP)
-        self.tile.setFixedSize(QSize(HEIGHT - 6 * STEP, HEIGHT - 6 * STEP))
+        self.setFixedHeight(strip_height())
+        side = strip_height() - 6 * STEP
+        self.tile = TileView(side)
+        self.tile.setFixedSize(QSize(side, side))
         self._rank = RankCircle()
         self._place = label(selectable=True, bold=True)
         self._place.setAccessibleName(self.tr("Coordinates"))

@@ -29,17 +29,25 @@ from app.photo.geometry import degrees_text
 from app.photos import Stage
 from app.results.words import away, chance
 from app.session import Session
-from app.theme import STEP, scaled_font, tokens_of
+from app.theme import STEP, line_height, scaled_font, tokens_of
 from app.widgets import paint_rank
 
 if TYPE_CHECKING:
     from engine.localize import Candidate
 
 TILE = 104
-CARD = QSize(TILE + 4 * STEP, TILE + 15 * STEP)
-HEIGHT = CARD.height() + 14
 
 Index = QModelIndex | QPersistentModelIndex
+
+
+def card_size() -> QSize:
+    """A frame of the strip: the tile and two lines under it."""
+    return QSize(TILE + 4 * STEP, TILE + 2 * line_height() + 6 * STEP)
+
+
+def strip_height() -> int:
+    """The strip with its scroll bar."""
+    return card_size().height() + 16
 
 
 class CandidateModel(QAbstractListModel):
@@ -99,7 +107,7 @@ class _Delegate(QStyledItemDelegate):
         self._view = view
 
     def sizeHint(self, option: QStyleOptionViewItem, index: Index) -> QSize:
-        return CARD
+        return card_size()
 
     def paint(self, painter: QPainter, option: QStyleOptionViewItem, index: Index) -> None:
         candidate = self._model.candidate(index)
@@ -146,8 +154,8 @@ class _Delegate(QStyledItemDelegate):
     def _draw_words(self, painter: QPainter, tile: QRectF, candidate: Candidate) -> None:
         tokens = tokens_of(self._view)
         heading = degrees_text(candidate.heading_deg) if candidate.heading_deg is not None else "–"
-        upper = QRectF(tile.left(), tile.bottom() + 1.5 * STEP, tile.width(), 18)
-        lower = upper.translated(0, 18)
+        upper = QRectF(tile.left(), tile.bottom() + 1.5 * STEP, tile.width(), line_height() + 2)
+        lower = upper.translated(0, line_height() + 2)
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter
         right = Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter
         painter.setFont(scaled_font(self._view, "normal", bold=True))
@@ -172,7 +180,7 @@ class FilmStrip(QListView):
         self.setFlow(QListView.Flow.LeftToRight)
         self.setWrapping(False)
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setFixedHeight(HEIGHT)
+        self.setFixedHeight(strip_height())
         self.setUniformItemSizes(True)
         self.setMouseTracking(True)
         self.setHorizontalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)

@@ -101,6 +101,15 @@ def say_result(result: Result) -> Said:
     )
 
 
+def caveats(result: Result) -> list[str]:
+    """What must be kept in mind beside the answer: the engine's notices, and where confidence was measured."""
+    notices = list(result.notices)
+    if result.posterior is not None and result.posterior.data:
+        words = translate("Answer", "The confidence was measured on: {0}.")
+        notices.append(words.format(result.posterior.data.rstrip(".")))
+    return notices
+
+
 def chance(candidate: Candidate) -> str:
     """A calibrated probability in words, or nothing."""
     if candidate.probability is None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QMimeData, QUrl
 from PySide6.QtGui import QImage
 
-from app.intake import take, welcome
+from app.intake import sort_paths, take, welcome
 
 
 def mime(**kinds: bytes) -> QMimeData:
@@ -30,6 +30,8 @@ def test_several_files_are_told_apart_by_their_names() -> None:
     assert arrived.files == [paths[0]]
     assert arrived.encoders == [paths[1], paths[3]]
     assert arrived.indexes == [paths[2]]
+    inside = sort_paths([Path("/a/x.encoder/card.json"), Path("/a/y.index/manifest.json")])
+    assert inside.encoders == [paths[1]] and inside.indexes == [paths[2]]
 
 
 def test_a_browsers_encoded_bytes_are_preferred_to_its_pixels() -> None:

@@ -252,7 +252,7 @@ def test_the_keyboard_reaches_everything(window: MainWindow, sights: Sights, qtb
     start.setFocus()
     seen: list[QWidget] = []
     for _ in range(80):
-        now = QApplication.focusWidget()
+        now = window.focusWidget()
         if now is None or now in seen:
             break
         seen.append(now)
