@@ -13,6 +13,7 @@ from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, Qt, QTimer, 
 from PySide6.QtWidgets import QApplication
 
 from engine import __version__
+from engine.shipped import shipped_encoder, shipped_index
 
 log = logging.getLogger(__name__)
 SIZE = (1360, 860)
@@ -79,8 +80,10 @@ def begin(window, options: argparse.Namespace) -> None:
     now = window.store.now
     encoder = options.encoder or (Path(now.encoder) if now.encoder and not options.demo else None)
     index = options.index or (Path(now.index) if now.index and not options.demo else None)
-    if window.demo is not None:
-        encoder, index = encoder or window.demo[0], index or window.demo[1]
+    if encoder is None and index is None:
+        encoder, index = shipped_encoder(), shipped_index()
+    elif encoder is None:
+        encoder = shipped_encoder()
     if encoder is not None or index is not None:
         window.session.bench.open(encoder, index)
     window.workspace.welcome.load_samples()

@@ -35,8 +35,6 @@ from app.theme import STEP, Theme, scaled_font, tokens_of
 from app.workspace import LocateActions, Workspace
 from engine.shipped import shipped_encoder, shipped_index
 
-MINIMUM = (880, 560)
-
 
 class MainWindow(QMainWindow):
     """Everything the user sees; the state lives in the session."""
@@ -46,7 +44,6 @@ class MainWindow(QMainWindow):
         self.session, self.store, self.theme = session, store, theme
         self.setWindowTitle(self.tr("Nadir"))
         self.setWindowIcon(application_icon())
-        self.setMinimumSize(*MINIMUM)
         self.setAcceptDrops(True)
         self.actions_ = Actions(self)
         menu = QMenu(self)

@@ -96,6 +96,33 @@ class Elided(QLabel):
         self.setToolTip(self._whole if shown != self._whole else "")
 
 
+class ElidedButton(QToolButton):
+    """A button whose text loses its end when it is too long."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._whole = ""
+        self.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
+        self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def set_whole(self, text: str) -> None:
+        """Show another text."""
+        self._whole = text
+        self.setAccessibleName(text)
+        self._fit()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        room = max(self.width() - self.iconSize().width() - 3 * STEP, 24)
+        fitted = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
+        if fitted != self.text():
+            self.setText(fitted)
+
+
 def tool_button(
     action: QAction, *, text: bool = False, kind: str = "", size: int = ICON
 ) -> QToolButton:
@@ -158,7 +185,10 @@ class Segments(QWidget):
             place = "first" if at == 0 else "last" if at == len(choices) - 1 else "middle"
             button.setProperty("place", place)
             button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-            if icon_name:
+            wide = button.fontMetrics().horizontalAdvance(text) + 6 * STEP
+            if not icon_name:
+                button.setMinimumWidth(wide)
+            else:
                 button.setIcon(icon(icon_name))
                 button.setIconSize(QSize(16, 16))
                 button.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)

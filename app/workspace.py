@@ -90,7 +90,7 @@ class Workspace(QWidget):
         self._split.setStretchFactor(0, 1)
         self._split.setStretchFactor(1, 1)
         self._split.setSizes([500, 500])
-        self._right.setMinimumWidth(240)
+        self._right.setMinimumWidth(180)
         self._foot = QFrame()
         self._foot.setProperty("place", "panel")
         foot = QVBoxLayout(self._foot)
@@ -140,7 +140,7 @@ class Workspace(QWidget):
         self.map.heat_opacity_changed.connect(lambda value: session.set_overlay(opacity=value))
         self.compare.pointed.connect(self._point_tile)
         self.tile.pointed.connect(self._point_strips)
-        self.detail.tile.pointed.connect(lambda place: None)
+        self.map.cursor_moved.connect(self._pointed_on_map)
 
     # Pages ------------------------------------------------------------------------------------------------------
 
@@ -266,6 +266,18 @@ class Workspace(QWidget):
             return
         bearing, metres = place
         self.tile.mark((bearing, metres if metres is not None else result.extent_m / 2))
+
+    def _pointed_on_map(self, lat: float, lon: float) -> None:
+        """The cursor on the map runs through the comparison too, as far as the tile reaches."""
+        from engine.geo import bearing_deg, distance_m  # NumPy: not before the window stands
+
+        candidate, result = self._session.candidate, self._session.result
+        if not self._session.comparing or candidate is None or result is None:
+            return
+        centre = candidate.tile_lat, candidate.tile_lon
+        metres = float(distance_m(*centre, lat, lon))
+        near = metres <= result.extent_m / 2
+        self._point_strips((float(bearing_deg(*centre, lat, lon)), metres) if near else None)
 
     def _point_strips(self, place: tuple[float, float] | None) -> None:
         self.compare.set_cursor(place)

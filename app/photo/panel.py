@@ -120,7 +120,7 @@ class PhotoPanel(QFrame):
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
-        self.modes.set_words(self.width() >= 160 + 36 * self.fontMetrics().averageCharWidth() * 2)
+        self.modes.set_words(self.width() >= 20 + 76 * self.fontMetrics().averageCharWidth())
 
     def set_mode(self, mode: str) -> None:
         """Flat, or looking around (panoramas only)."""

@@ -176,7 +176,8 @@ class PhotoView(QWidget):
         metrics = painter.fontMetrics()
         wide = metrics.horizontalAdvance("-180°") + 12
         per_degree = rect.width() / pose.fov_deg
-        step = next((s for s in (5, 15, 45, 90) if s * per_degree >= wide), 180)
+        steps = (5, 15, 45, 90) if pose.fov_deg <= 45 else (15, 45, 90)
+        step = next((s for s in steps if s * per_degree >= wide), 180)
         painter.setPen(QPen(OVER, 1))
         last = -1e9
         for x, bearing in pose.ticks(step):

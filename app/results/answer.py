@@ -8,8 +8,6 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QPushButton,
-    QSizePolicy,
-    QToolButton,
     QVBoxLayout,
 )
 
@@ -19,7 +17,7 @@ from app.photos import Stage
 from app.results.words import caveats, say
 from app.session import Session
 from app.theme import STEP, line_height
-from app.widgets import Elided, IconLabel, label, tool_button
+from app.widgets import Elided, ElidedButton, IconLabel, label, tool_button
 
 
 class AnswerBar(QFrame):
@@ -35,13 +33,10 @@ class AnswerBar(QFrame):
         self.headline = label(bold=True)
         self.headline.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
         self.detail = Elided(mode=Qt.TextElideMode.ElideRight)
-        self.caveat = QToolButton()
+        self.caveat = ElidedButton()
         self.caveat.setIcon(icon("info"))
         self.caveat.setIconSize(QSize(16, 16))
         self.caveat.setProperty("kind", "quiet")
-        self.caveat.setToolButtonStyle(Qt.ToolButtonStyle.ToolButtonTextBesideIcon)
-        self.caveat.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
-        self.caveat.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.caveat.clicked.connect(self.caveat_asked)
         self.again = QPushButton(self.tr("Locate again"))
         self.again.clicked.connect(session.locate)
@@ -94,20 +89,16 @@ class AnswerBar(QFrame):
         self.headline.setText(headline)
         self.detail.setText(detail)
         self.setAccessibleName(f"{headline} {detail}".strip())
-        notices = caveats(answer.result) if answer.result is not None else []
+        notices = self._caveats()
         self.caveat.setVisible(bool(notices))
-        self.caveat.setText(self._shown(" ".join(notices)))
+        self.caveat.set_whole(" ".join(notices))
         self.caveat.setToolTip("\n".join(notices))
-        self.caveat.setAccessibleName(" ".join(notices))
         ready = bench.encoder.load == Load.READY and bench.index.load == Load.READY
         self.again.setVisible(answer.stage in (Stage.FAILED, Stage.CANCELLED) and ready)
         self.stop.setVisible(answer.stage == Stage.WORKING)
 
-    def _shown(self, text: str) -> str:
-        room = max(self.caveat.width() - 32, 120)
-        return self.caveat.fontMetrics().elidedText(text, Qt.TextElideMode.ElideRight, room)
-
-    def resizeEvent(self, event: object) -> None:
-        result = self._session.answer.result
-        if result is not None:
-            self.caveat.setText(self._shown(" ".join(caveats(result))))
+    def _caveats(self) -> list[str]:
+        result, index = self._session.result, self._session.bench.index.value
+        if result is None:
+            return []
+        return caveats(result, index.coverage if index is not None else None)

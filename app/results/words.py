@@ -13,6 +13,7 @@ from PySide6.QtCore import QCoreApplication
 from app.photos import Answer, Stage
 
 if TYPE_CHECKING:
+    from engine.geo import Bounds
     from engine.localize import Candidate, Result
 
 
@@ -101,9 +102,16 @@ def say_result(result: Result) -> Said:
     )
 
 
-def caveats(result: Result) -> list[str]:
-    """What must be kept in mind beside the answer: the engine's notices, and where confidence was measured."""
+def caveats(result: Result, area: Bounds | None = None) -> list[str]:
+    """What must be kept in mind beside the answer: the engine's notices, and where confidence was measured.
+
+    A photo that says itself that it was taken elsewhere than in the area comes first.
+    """
     notices = list(result.notices)
+    lat, lon = result.facts.latitude, result.facts.longitude
+    if area is not None and lat is not None and lon is not None and not area.contains(lat, lon):
+        words = translate("Answer", "The photo's own GPS position, {0}, lies outside this area.")
+        notices.insert(0, words.format(f"{lat:.5f}, {lon:.5f}"))
     if result.posterior is not None and result.posterior.data:
         words = translate("Answer", "The confidence was measured on: {0}.")
         notices.append(words.format(result.posterior.data.rstrip(".")))

@@ -7,8 +7,18 @@ from dataclasses import replace
 import pytest
 
 from app.photos import Answer, Stage
-from app.results.words import away, chance, coordinates, distance, last_fact, say, say_result
+from app.results.words import (
+    away,
+    caveats,
+    chance,
+    coordinates,
+    distance,
+    last_fact,
+    say,
+    say_result,
+)
 from engine.errors import NadirError
+from engine.geo import Bounds
 from engine.localize import Candidate, Posterior, Result, Timings
 from engine.localize.result import PlanSummary, Source
 from engine.photo import PhotoFacts
@@ -79,6 +89,16 @@ def test_states_before_an_answer() -> None:
         "Use another photo.",
     )
     assert say(Answer()).headline == ""
+
+
+def test_a_photo_that_says_it_is_from_elsewhere() -> None:
+    answer = result(None, None)
+    area = Bounds(-48.88, -123.40, -48.86, -123.38)
+    assert caveats(answer, area) == []
+    there = replace(answer, facts=replace(answer.facts, latitude=-48.87, longitude=-123.39))
+    assert caveats(there, area) == []
+    elsewhere = replace(answer, facts=replace(answer.facts, latitude=45.5, longitude=-122.6))
+    assert "outside this area" in caveats(elsewhere, area)[0]
 
 
 def test_small_words() -> None:

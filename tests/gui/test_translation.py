@@ -13,6 +13,7 @@ import pytest
 from PySide6.QtCore import QTranslator
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
+from engine.shipped import shipped_encoder, shipped_index
 from tests.conftest import ROOT
 
 pytestmark = pytest.mark.gui
@@ -52,6 +53,7 @@ def test_every_text_is_translated(made_up_language, new_window, sights, qtbot) -
     window = new_window("--encoder", sights.encoder, "--index", sights.index, sights.photo)
     qtbot.waitUntil(lambda: window.session.evidence is not None, timeout=30_000)
     own = {sights.photo.name, "linear", "flat", "CPU", window.status.who.text()}
+    own |= {path.stem for path in (shipped_encoder(), shipped_index()) if path is not None}
     english = set()
     for widget in window.findChildren(QWidget):
         if isinstance(widget, (QLabel, QAbstractButton)):
