@@ -168,10 +168,6 @@ class Strips(QWidget):
         painter.setPen(QPen(tokens.colour("line_strong"), 1))
         painter.drawLine(QPointF(box.left(), zero), QPointF(box.right(), zero))
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.setFont(scaled_font(self, "small"))
-        painter.setPen(tokens.colour("muted"))
-        words = self.tr("Score by bearing, {0} in all").format(f"{sum(parts):.3f}")
-        painter.drawText(box.adjusted(6, 2, -6, 0), Qt.AlignmentFlag.AlignLeft, words)
 
     def _draw_cursor(
         self, painter: QPainter, photo: QRectF, tile: QRectF, bearing: float, metres: float | None
@@ -263,6 +259,7 @@ class CompareView(QFrame):
         candidate = session.candidate
         self.strips.set_opacity(session.overlay_opacity if session.overlay_shown else 0.0)
         self.strips.show_pictures(session.compared)
+        self._readout.setText(self._sum())
         if candidate is not None and session.current is not None:
             words = self.tr("{0} and candidate {1} at {2}")
             self.title.setText(
@@ -273,11 +270,18 @@ class CompareView(QFrame):
         """Show the shared cursor."""
         self.strips.set_cursor(place)
         if place is None:
-            self._readout.setText("")
+            self._readout.setText(self._sum())
             return
         bearing, metres = place
         words = f"{bearing_name(bearing)} {degrees_text(bearing)}"
         self._readout.setText(f"{words} · {distance(metres)}" if metres is not None else words)
+
+    def _sum(self) -> str:
+        """What the bars are, while no bearing is pointed at."""
+        pictures = self._session.compared
+        if pictures is None or not pictures.parts:
+            return ""
+        return self.tr("Score by bearing: {0} in all").format(f"{sum(pictures.parts):.3f}")
 
     def _point(self, place: tuple[float, float | None] | None) -> None:
         self.set_cursor(place)
