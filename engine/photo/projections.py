@@ -40,6 +40,9 @@ __all__ = [
 
 Pixels = NDArray[np.uint8]
 
+KEPT_PIXELS = 128 * 1024
+"""Plans of targets up to this size are kept for the next photo of the same shape."""
+
 
 def to_canvas(
     pixels: Pixels, view: View, *, height: int, width: int, top_deg: float, bottom_deg: float
@@ -187,7 +190,8 @@ def _resample(
 ) -> tuple[Pixels, NDArray[np.bool_]]:
     """The picture as another view, ``turn_deg`` to its right, would show it, and what of that it sees."""
     source_height, source_width = pixels.shape[:2]
-    plan = _make_plan(view, source_width, source_height, target, turn_deg, width, height)
+    make = _kept_plan if width * height <= KEPT_PIXELS else _make_plan
+    plan = make(view, source_width, source_height, target, turn_deg, width, height)
     out = np.zeros((height * width, 3), np.uint8)
     out[plan.seen] = sample(area_reduce(pixels, *plan.factors), plan.table)
     mask = np.zeros(height * width, np.bool_)
@@ -204,7 +208,6 @@ class _Plan:
     seen: NDArray[np.intp]
 
 
-@lru_cache(maxsize=8)
 def _make_plan(
     view: View,
     source_width: int,
@@ -242,12 +245,14 @@ def _make_plan(
     reduced_width, reduced_height = -(-source_width // factors[0]), -(-source_height // factors[1])
     indices, weights = bilinear_taps(x, y, reduced_width, reduced_height, wrap=view.full_turn)
     weights *= seen[:, picked] / count[picked]
-    taps = (
-        indices.shape[0] * indices.shape[1]
-    )  # not -1: where nothing is seen there are no columns to divide by
+    # Not -1: where nothing is seen there are no columns to divide by.
     taps = (4 * samples**2, len(picked))
     table = make_table(indices.reshape(taps), weights.reshape(taps))
     return _Plan(factors, table, picked)
+
+
+_kept_plan = lru_cache(maxsize=8)(_make_plan)
+"""For canvases, which come in few shapes. A large picture's plan is a hundred megabytes, and is used once."""
 
 
 def _grid(width: int, height: int, samples: int) -> tuple[FloatArray, FloatArray]:
