@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -12,7 +14,7 @@ from pathlib import Path
 
 from engine import __version__
 from engine.commands import evaluate, index, localize
-from engine.commands.common import Progress, count
+from engine.commands.common import Progress, angle, count
 from engine.errors import Cancelled, NadirError, TrainingError
 
 # The verbs import what they need when they run: `nadir --help` answers at once.
@@ -21,6 +23,10 @@ from engine.errors import Cancelled, NadirError, TrainingError
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # A terminal that lacks a letter shows another sign for it; that is no reason to fail.
+            stream.reconfigure(errors="replace")
     try:
         parser = make_parser(arguments[0] if arguments else "")
         args = parser.parse_args(arguments)
@@ -39,9 +45,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         print("nadir: out of memory. Close other programs, or use a smaller area.", file=sys.stderr)
         return 1
     except OSError as error:
-        name = f"{Path(str(error.filename)).name}: " if error.filename else ""
-        print(f"nadir: {name}{error.strerror or error}.", file=sys.stderr)
+        print(f"nadir: {_told(error)}", file=sys.stderr)
         return 1
+
+
+def _told(error: OSError) -> NadirError:
+    """What the system refused, as a message that says what to do."""
+    remedy = "Check the path and the disk"
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "Make room there and try again"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "Check the permissions, or choose another place"
+    path = os.fsdecode(error.filename) if isinstance(error.filename, str | bytes) else None
+    return NadirError(str(error.strerror or error), path, remedy)
 
 
 def make_parser(verb: str = "") -> argparse.ArgumentParser:
@@ -73,10 +89,23 @@ def make_parser(verb: str = "") -> argparse.ArgumentParser:
 
 def _add_world(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="a new folder")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="the town's (default: 1)")
+    parser.add_argument(
+        "--seed", type=count, default=1, metavar="N", help="the town's (default: 1)"
+    )
     parser.add_argument("--area-km2", type=float, default=0.25, metavar="A", help="(default: 0.25)")
     parser.add_argument("--panoramas", type=count, default=20, metavar="N", help="(default: 20)")
     parser.add_argument("--photos", type=count, default=20, metavar="N", help="(default: 20)")
+    parser.add_argument(
+        "--photo-fov",
+        type=angle(20, 130),
+        nargs=2,
+        default=(90.0, 110.0),
+        metavar=("MIN", "MAX"),
+        help="field of view of the photos, degrees (default: 90 110)",
+    )
+    parser.add_argument(
+        "--gps", action="store_true", help="write position and heading into the pictures"
+    )
     parser.set_defaults(run=run_world)
 
 
@@ -85,7 +114,16 @@ def run_world(args: argparse.Namespace) -> int:
     from engine.world.command import make_world
 
     with Progress() as report:
-        make_world(args.out, args.seed, args.area_km2, args.panoramas, args.photos, report=report)
+        make_world(
+            args.out,
+            args.seed,
+            args.area_km2,
+            args.panoramas,
+            args.photos,
+            fov_range=tuple(args.photo_fov),
+            gps=args.gps,
+            report=report,
+        )
     print(
         f"{args.out}: a town of {args.area_km2:g} km², {args.panoramas} panoramas, {args.photos} photos"
     )

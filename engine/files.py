@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -16,20 +18,31 @@ from typing import IO, Any
 def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
     """Open a temporary file beside ``path``; on leaving without an error it is synced and takes the name.
 
-    On an error the temporary file is removed and whatever stood at ``path`` is untouched.
+    On an error the temporary file is removed and whatever stood at ``path`` is untouched; an :class:`OSError` names
+    ``path``. A link is written through; a pipe or a device (``/dev/stdout``) cannot be replaced and is written to.
     """
     path = Path(path)
+    encoding = None if "b" in mode else "utf-8"
+    if path.exists() and not (path.is_file() or path.is_dir()):
+        with open(path, mode, encoding=encoding) as file:
+            yield file
+        return
+    path = Path(os.path.realpath(path))
+    if path.is_dir():
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     # Not made from the target's name, which may be as long as a name can be already.
     temporary = path.with_name(f".nadir-{os.getpid()}-{threading.get_ident()}.part")
-    encoding = None if "b" in mode else "utf-8"
     try:
         with open(temporary, mode, encoding=encoding) as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
+    except BaseException as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if isinstance(error, OSError) and error.filename in (None, str(temporary)):
+            error.filename, error.filename2 = str(path), None
         raise
 
 

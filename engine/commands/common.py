@@ -3,20 +3,51 @@
 from __future__ import annotations
 
 import argparse
+import io
 import math
+import os
 import shutil
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.errors import EncoderError, IndexFolderError
+from engine.errors import EncoderError, IndexFolderError, NadirError
 from engine.progress import Report
 from engine.shipped import shipped_encoder, shipped_index
 
 if TYPE_CHECKING:
     from engine.encoder import Encoder
     from engine.index import Index
+
+
+def print_json(text: str) -> None:
+    """Write JSON to standard output: always UTF-8 (RFC 8259), whatever the terminal speaks."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")
+    sys.stdout.write(text)
+
+
+def check_output(path: Path | None, inputs: Sequence[Path] = ()) -> None:
+    """Refuse at once, not after the work, a file that cannot be written or must not be.
+
+    Raises:
+        NadirError: it is a folder or one of ``inputs``, or its folder is missing or may not be written to.
+    """
+    if path is None:
+        return
+    if path.is_dir():
+        raise NadirError("this is a folder", path, "Give the name of a file to write")
+    if any(path.exists() and other.exists() and path.samefile(other) for other in inputs):
+        raise NadirError(
+            "this file was given to be read, so it is not written over", path, "Give another name"
+        )
+    folder = path.resolve().parent
+    if not folder.is_dir():
+        raise NadirError(f"there is no folder {folder}", path, "Make it first, or choose another")
+    if not path.exists() and not os.access(folder, os.W_OK):
+        raise NadirError(f"the folder {folder} cannot be written to", path, "Choose another")
 
 
 class Progress:
@@ -79,7 +110,9 @@ def encoder_of(args: argparse.Namespace) -> Encoder:
     path = args.encoder if args.encoder is not None else shipped_encoder()
     if path is None:
         raise EncoderError("this copy of Nadir ships no encoder", None, "Give one with --encoder")
-    return open_encoder(path, threads=args.threads, gpu=not args.cpu)
+    # More threads than cores only take turns, and a hundred thousand would never start.
+    threads = min(args.threads, os.cpu_count() or 1)
+    return open_encoder(path, threads=threads, gpu=not args.cpu)
 
 
 def index_of(args: argparse.Namespace, encoder: Encoder) -> Index:

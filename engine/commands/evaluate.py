@@ -8,7 +8,14 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from engine.commands.common import Progress, add_encoder_and_index, angle, encoder_of, positive
+from engine.commands.common import (
+    Progress,
+    add_encoder_and_index,
+    angle,
+    check_output,
+    encoder_of,
+    positive,
+)
 from engine.errors import EncoderError
 from engine.progress import Report
 
@@ -48,6 +55,7 @@ def run(args: argparse.Namespace) -> int:
     """Measure recall and errors, print a table, write JSON where asked; or calibrate."""
     from engine.evaluation import read_world
 
+    check_output(args.json)
     world = read_world(args.dataset)
     encoder = encoder_of(args)
     with tempfile.TemporaryDirectory(prefix="nadir-") as scratch, Progress() as report:

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.commands.common import Progress, add_encoder, encoder_of, metres
+from engine.commands.common import Progress, add_encoder, encoder_of, metres, print_json
 
 if TYPE_CHECKING:
     from engine.index import Manifest
@@ -78,9 +78,8 @@ def run_info(args: argparse.Namespace) -> int:
 
     manifest = read_manifest(index_folder(args.index))
     if args.json:
-        print(
-            json.dumps({"hash": manifest.hash, **manifest.to_dict()}, indent=2, ensure_ascii=False)
-        )
+        values = {"hash": manifest.hash, **manifest.to_dict()}
+        print_json(json.dumps(values, indent=2, ensure_ascii=False) + "\n")
     else:
         print(_index_text(manifest))
     return 0

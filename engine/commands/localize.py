@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 from engine.commands.common import (
     add_encoder_and_index,
     angle,
+    check_output,
     encoder_of,
     heading,
     index_of,
     positive,
+    print_json,
 )
 from engine.errors import NadirError, PhotoError
 
@@ -54,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write here instead of to the screen"
     )
+    parser.epilog = "A photo whose name begins with a dash: ./-name.jpg"
     parser.set_defaults(run=run)
 
 
@@ -63,6 +66,7 @@ def run(args: argparse.Namespace) -> int:
     from engine.index.area import read_area
     from engine.localize import WRITERS, localize
 
+    check_output(args.output, args.photos)
     encoder = encoder_of(args)
     index = index_of(args, encoder)
     ids = None
@@ -81,7 +85,10 @@ def run(args: argparse.Namespace) -> int:
     if results:
         text = WRITERS[args.format](results)
         if args.output is None:
-            sys.stdout.write(text)
+            if args.format == "text":
+                sys.stdout.write(text)
+            else:
+                print_json(text)
             sys.stdout.flush()
         else:
             with atomic_write(args.output, "w") as file:

@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from engine.errors import PhotoError
+from engine.errors import PhotoError, printable
 from engine.photo import exif as exif_reader
 from engine.photo.decode import Decoded, decode
 from engine.photo.facts import Photo, PhotoFacts
@@ -38,7 +38,7 @@ def read_photo(
         PhotoError: naming the file, what is wrong with it and what to do.
     """
     path = None if isinstance(source, bytes) else Path(source)
-    shown = name or (path.name if path else "") or "picture"
+    shown = printable(name or (path.name if path else "")) or "picture"
     try:
         with _opened(source) as stream:
             sha256 = hashlib.file_digest(stream, "sha256").hexdigest()

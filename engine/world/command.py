@@ -36,6 +36,8 @@ PANORAMA_SIZE = (1536, 768)
 PHOTO_SIZES = ((1024, 768), (1024, 683), (1024, 576))
 QUERY_MARGIN_M = 40.0
 MAX_AREA_KM2 = 16.0
+PHOTO_FOV_DEG = (20.0, 130.0)
+MAX_PICTURES = 100_000
 _OURS = {"imagery.tif", "panoramas", "photos", "queries.csv", "world.json"}
 FIELDS = ("file", "lat", "lon", "heading_deg", "fov_deg", "split", "pitch_deg", "roll_deg")
 
@@ -176,6 +178,19 @@ def make_world(
             out,
             f"Choose 0.02 to {MAX_AREA_KM2:g} km²",
         )
+    narrow, wide = fov_range
+    if not PHOTO_FOV_DEG[0] <= narrow <= wide <= PHOTO_FOV_DEG[1]:
+        raise WorldError(
+            f"fields of view from {narrow:g}° to {wide:g}° cannot be photographed",
+            out,
+            f"Give the smaller one first, between {PHOTO_FOV_DEG[0]:g}° and {PHOTO_FOV_DEG[1]:g}°",
+        )
+    if panoramas + photos > MAX_PICTURES:
+        raise WorldError(
+            f"{panoramas + photos:,} pictures are too many",
+            out,
+            f"Ask for at most {MAX_PICTURES:,}",
+        )
     facts = {
         "format": "nadir-world",
         "version": 1,
@@ -257,7 +272,9 @@ def _made_already(out: Path, facts: dict[str, object]) -> bool:
         before = json.loads((out / "world.json").read_text("utf-8"))
     except (OSError, ValueError):
         return False
-    if any(before.get(key) != value for key, value in facts.items()):
+    if not isinstance(before, dict) or any(
+        before.get(key) != value for key, value in facts.items()
+    ):
         raise WorldError(
             "another world is in this folder", out, "Choose a new folder or the same options"
         )

@@ -13,6 +13,7 @@ import pytest
 
 from engine import __version__
 from engine.cli import main
+from engine.photo import read_photo
 from engine.photo.write import save_jpeg
 from tests.engine.flat import make_town, places, write_dataset
 
@@ -165,7 +166,7 @@ def test_wrong_paths(capsys, given, photo, tmp_path):
         capsys, "localize", photo, "--encoder", tmp_path / "x.encoder", *given[2:4]
     )
     target = tmp_path / "no" / "such" / "folder.json"
-    assert "No such file" in fails(capsys, "localize", photo, *given, "--output", target)
+    assert "there is no folder" in fails(capsys, "localize", photo, *given, "--output", target)
 
 
 def test_an_index_of_another_encoder_is_refused_with_both_names(capsys, given, photo, tmp_path):
@@ -264,9 +265,15 @@ def test_world(capsys, tmp_path):
         1,
         "--photos",
         1,
+        "--photo-fov",
+        60,
+        65,
+        "--gps",
     )
     assert code == 0 and "1 panoramas" in out
     assert (out_folder / "imagery.tif").is_file() and (out_folder / "queries.csv").is_file()
+    facts = read_photo(out_folder / "photos" / "0000.jpg").facts
+    assert 60 <= facts.fov_deg <= 65 and facts.latitude is not None
     (tmp_path / "full").mkdir()
     (tmp_path / "full" / "mine.txt").write_text("mine")
     assert "full" in fails(capsys, "world", tmp_path / "full")
@@ -291,6 +298,9 @@ def test_doctor(capsys):
         ["index"],
         ["evaluate", "--dataset", "x", "--format", "nobody"],
         ["world", "x", "--panoramas", "-1"],
+        ["world", "x", "--seed", "-1"],
+        ["world", "x", "--photo-fov", "60"],
+        ["world", "x", "--photo-fov", "60", "180"],
     ],
 )
 def test_usage(capsys, arguments):
@@ -367,6 +377,57 @@ def test_a_reader_that_goes_away_is_no_error(given, town):
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=120) == 0
+
+
+def test_a_photo_is_never_written_over(capsys, given, photo, tmp_path):
+    mine = tmp_path / "mine.jpg"
+    mine.write_bytes(photo.read_bytes())
+    (tmp_path / "link.json").symlink_to(mine)
+    for output in (mine, tmp_path / "link.json"):
+        assert "not written over" in fails(capsys, "localize", mine, *given, "--output", output)
+    assert mine.read_bytes() == photo.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("output", "said"), [("none/a.json", "there is no folder"), (".", "this is a folder"), ("", "this is a folder")]
+)  # fmt: skip
+def test_where_nothing_can_be_written_is_said_before_the_work(
+    capsys, monkeypatch, given, photo, town, tmp_path, output, said
+):
+    monkeypatch.chdir(tmp_path)
+    assert said in fails(capsys, "localize", photo, *given, "--output", output)
+    assert said in fails(capsys, "evaluate", "--dataset", town.folder, *given, "--json", output)
+    assert os.listdir(tmp_path) == []
+
+
+def test_a_terminal_without_the_letters_is_no_reason_to_fail(given, photo, tmp_path):
+    picture = tmp_path / os.fsdecode("街 ".encode() + b"\xff.jpg")
+    picture.write_bytes(photo.read_bytes())
+    for form, encoding in (("text", "ascii"), ("json", "utf-8"), ("geojson", "utf-8")):
+        command = [sys.executable, "-m", "engine", "localize", picture, *given, "--format", form]
+        done = subprocess.run(
+            command, cwd=ROOT, capture_output=True, timeout=120,
+            env={**os.environ, "PYTHONIOENCODING": "ascii"},
+        )  # fmt: skip
+        assert done.returncode == 0 and done.stderr == b""
+        text = done.stdout.decode(encoding)
+        assert form == "text" or "街 �.jpg" in json.dumps(json.loads(text), ensure_ascii=False)
+
+
+def test_more_threads_than_cores_are_not_started(capsys, given, photo, monkeypatch):
+    import engine.encoder
+
+    asked = []
+    real = engine.encoder.open_encoder
+    monkeypatch.setattr(
+        engine.encoder,
+        "open_encoder",
+        lambda path, **options: (
+            asked.append(options["threads"]) or real(path, threads=1, gpu=False)
+        ),
+    )
+    assert run(capsys, "localize", photo, *given, "--threads", 100_000)[0] == 0
+    assert asked == [os.cpu_count()]
 
 
 def test_pictures_are_not_changed(capsys, given, photo):

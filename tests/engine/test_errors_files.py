@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import math
@@ -66,6 +67,42 @@ def test_the_longest_names_and_other_alphabets_can_be_written(tmp_path: Path):
 def test_writing_into_a_missing_folder_says_so(tmp_path: Path):
     with pytest.raises(FileNotFoundError), atomic_write(tmp_path / "none" / "a"):
         pass
+
+
+@pytest.mark.parametrize("name", ["none/a", "folder"])
+def test_a_refused_write_names_the_target_and_not_a_temporary_file(tmp_path: Path, name: str):
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / name) as file:
+        file.write(b"x")
+    assert caught.value.filename == str(tmp_path / name)
+    assert os.listdir(tmp_path) == ["folder"] and os.listdir(tmp_path / "folder") == []
+
+
+def test_what_a_full_disk_refused_is_named(tmp_path: Path):
+    with pytest.raises(OSError) as caught, atomic_write(tmp_path / "a") as file:
+        file.write(b"x")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert caught.value.filename == str(tmp_path / "a")
+
+
+def test_a_link_is_written_through_and_a_pipe_is_not_replaced(tmp_path: Path):
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "a")
+    with atomic_write(tmp_path / "link", "w") as file:
+        file.write("kept")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "there" / "a").read_text() == "kept"
+    os.mkfifo(tmp_path / "pipe")
+    reader = os.open(tmp_path / "pipe", os.O_RDONLY | os.O_NONBLOCK)
+    with atomic_write(tmp_path / "pipe") as file:
+        file.write(b"through")
+    assert os.read(reader, 100) == b"through"
+    os.close(reader)
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_names_that_are_no_text_or_steer_a_terminal_can_be_shown():
+    assert str(errors.PhotoError("no", Path("a\n\x1b[2J\udcff.jpg"))) == "a��[2J�.jpg: no."
+    assert errors.printable("Straße 街 \u200d👩") == "Straße 街 \u200d👩"
 
 
 def test_sha256_is_that_of_the_bytes(tmp_path: Path):

@@ -96,6 +96,21 @@ def test_other_peoples_files_are_left_alone(tmp_path: Path, world: Path) -> None
     assert json.loads((world / "world.json").read_text())["seed"] == 12
 
 
+@pytest.mark.parametrize("fov", [(110, 60), (5, 60), (60, 170), (float("nan"), 60)])
+def test_an_impossible_camera_is_refused(tmp_path: Path, fov: tuple[float, float]) -> None:
+    with pytest.raises(WorldError, match="cannot be photographed"):
+        make_world(tmp_path / "w", 1, 0.05, 1, 1, fov_range=fov)
+    with pytest.raises(WorldError, match="too many"):
+        make_world(tmp_path / "w", 1, 0.05, 1, 10**9)
+    assert not (tmp_path / "w").exists()
+
+
+def test_a_damaged_note_of_another_world_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "world.json").write_text("[]")
+    with pytest.raises(WorldError, match="another world"):
+        make_world(tmp_path, 1, 0.05, 1, 1)
+
+
 @pytest.mark.parametrize("area", [0.0, -1, 1000, float("nan")])
 def test_an_impossible_area_is_refused(tmp_path: Path, area: float) -> None:
     with pytest.raises(WorldError, match="out of range"):
