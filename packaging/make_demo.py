@@ -17,10 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
-from engine.encoder import open_encoder  # noqa: E402
-from engine.encoder.package import rewrite_card  # noqa: E402
-from engine.evaluation.calibrate import collect, fit_calibration  # noqa: E402
-from engine.evaluation.world import read_world  # noqa: E402
+from engine.encoder import open_encoder, rewrite_card  # noqa: E402
+from engine.evaluation import calibrate, read_world  # noqa: E402
 from engine.imagery import open_imagery  # noqa: E402
 from engine.index import build_index  # noqa: E402
 from engine.training.export import export_encoder  # noqa: E402
@@ -51,7 +49,7 @@ class Progress:
             print(f"  {text} {done}/{total}", flush=True)
 
 
-def calibrate(encoder_folder: Path, work: Path, report: Progress) -> None:
+def calibrate_encoder(encoder_folder: Path, work: Path, report: Progress) -> None:
     """Fit the calibration on towns that neither training nor the tables use, and write it into the card."""
     make_world(
         work / "calibration",
@@ -67,15 +65,17 @@ def calibrate(encoder_folder: Path, work: Path, report: Progress) -> None:
     imagery = open_imagery(work / "calibration" / "imagery.tif")
     shutil.rmtree(work / "calibration.index", ignore_errors=True)
     with build_index(work / "calibration.index", imagery, encoder, report=report) as index:
-        inside = read_world(work / "calibration").truths
-        outside = read_world(work / "outside").truths
-        fovs = (360.0, 90.0, 65.0)
-        samples = collect(inside, encoder, index, fovs_deg=fovs, report=report)
-        samples += collect(outside, encoder, index, fovs_deg=fovs, outside=True, report=report)
-    fitted = fit_calibration(
-        samples, "rendered towns of Port Nemo's kind that were not trained on, 8 m between tiles"
-    )
+        fitted, checked = calibrate(
+            encoder,
+            index,
+            read_world(work / "calibration"),
+            read_world(work / "outside"),
+            data="rendered towns of Port Nemo's kind that were not trained on",
+            report=report,
+        )
     rewrite_card(encoder_folder, encoder.card.with_calibration(fitted.to_dict()))
+    for key, value in checked.items():
+        print(f"  {key}: {value}")
 
 
 def main() -> None:
@@ -91,7 +91,7 @@ def main() -> None:
     print("Exporting the encoder")
     export_encoder(args.checkpoint, encoder_folder)
     print("Calibrating")
-    calibrate(encoder_folder, args.work, report)
+    calibrate_encoder(encoder_folder, args.work, report)
     print("Rendering the demo town")
     demo = args.work / "demo"
     make_world(demo, DEMO_SEED, DEMO_KM2, 3, 5, fov_range=(66.0, 100.0), report=report)
