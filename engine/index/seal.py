@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from engine.errors import ImageryError
 from engine.files import sha256_of, write_json
+from engine.geo import metres_per_degree
 from engine.imagery import AerialSource
 from engine.index.grid import around
 from engine.index.manifest import (
@@ -35,6 +36,22 @@ from engine.progress import Report
 _COARSE = 2.0  # imagery so much coarser than the encoder's tiles is remarked upon
 
 
+def _nothing_covered(plan: Plan, imagery: AerialSource) -> ImageryError:
+    """Why there is no tile: most often the imagery is smaller than one."""
+    box = imagery.bounds
+    per_lat, per_lon = metres_per_degree(box.centre[0])
+    sides = box.width_deg * per_lon, (box.north - box.south) * per_lat
+    remedy = "Choose another area"
+    if min(sides) < plan.extent_m:
+        remedy = f"Choose a tile extent of {max(1, int(min(sides))):g} m or less, or larger imagery"
+    return ImageryError(
+        f"no tile of {plan.extent_m:g} m in the area is covered to {plan.minimum_valid:.0%}; the imagery is "
+        f"{sides[0]:.0f} m by {sides[1]:.0f} m",
+        plan.imagery_name,
+        remedy,
+    )
+
+
 def seal(
     work: Path,
     plan: Plan,
@@ -52,12 +69,7 @@ def seal(
         shutil.rmtree(work, ignore_errors=True)
         with contextlib.suppress(OSError):
             work.parent.rmdir()
-        raise ImageryError(
-            f"no tile in the area is covered by the imagery {plan.imagery_name} to "
-            f"{plan.minimum_valid:.0%}",
-            None,
-            "Choose another area, or a smaller tile extent",
-        )
+        raise _nothing_covered(plan, imagery)
     lats, lons = centres[0][kept], centres[1][kept]
     write_vectors(
         work / VECTORS_FILE,
