@@ -9,7 +9,7 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def printable(name: str) -> str:
-    """A file's name as it may be shown: what is no character, or would steer a terminal, becomes ``�``."""
+    """Foreign text, such as a file's name, fit to be shown: what is no character or steers a terminal is ``�``."""
     return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", name)
 
 
@@ -31,9 +31,9 @@ class NadirError(Exception):
         super().__init__(problem)
 
     def __str__(self) -> str:
-        name = f"{printable(self.path.name or str(self.path))}: " if self.path is not None else ""
+        name = f"{self.path.name or self.path}: " if self.path is not None else ""
         remedy = f" {self.remedy}." if self.remedy else ""
-        return f"{name}{self.problem}.{remedy}"
+        return printable(f"{name}{self.problem}.{remedy}")
 
 
 class PhotoError(NadirError):

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.commands.common import Progress, add_encoder, encoder_of, metres, print_json
+from engine.errors import printable
 
 if TYPE_CHECKING:
     from engine.index import Manifest
@@ -104,7 +105,7 @@ def _index_text(manifest: Manifest) -> str:
         f"  made by      {manifest.made_by}",
         f"  hash         {manifest.hash}",
     ]
-    return "\n".join([*lines, *(f"  note: {note}" for note in manifest.notes)])
+    return "\n".join(map(printable, [*lines, *(f"  note: {note}" for note in manifest.notes)]))
 
 
 def run_verify(args: argparse.Namespace) -> int:
@@ -114,7 +115,7 @@ def run_verify(args: argparse.Namespace) -> int:
     with Progress() as report:
         problems = verify_index(args.index, report)
     for problem in problems:
-        print(f"nadir: {problem}", file=sys.stderr)
+        print(f"nadir: {printable(f'{args.index.name or args.index}: {problem}')}", file=sys.stderr)
     if not problems:
         print(f"{args.index}: every file is as it was built")
     return 1 if problems else 0

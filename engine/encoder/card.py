@@ -209,7 +209,8 @@ def read_card(text: str | bytes, path: Path | None = None) -> Card:
     try:
         return card_from_dict(raw)
     except EncoderError as error:
-        raise EncoderError(error.problem, path, error.remedy) from None
+        remedy = error.remedy or "Get the encoder again from its source"
+        raise EncoderError(error.problem, path, remedy) from None
 
 
 def card_from_dict(raw: Any) -> Card:

@@ -170,7 +170,12 @@ def evaluate(
             stacks.append(_vectors_of(query, encoder))
     if not answers:
         what = "panoramas" if fov_deg >= PANORAMA_FOV_DEG else f"photos of {fov_deg:g}° or more"
-        raise DatasetError(f"holds no {what} to evaluate", world.folder)
+        remedy = "Ask for a smaller --fov, or 360 for the panoramas"
+        if fov_deg >= PANORAMA_FOV_DEG:
+            remedy = "Ask for its photos with --fov 90"
+        if split is not None:
+            what += f" of the split {split!r}"
+        raise DatasetError(f"holds no {what} to evaluate", world.folder, remedy)
     positions = np.array([(a.truth.lat, a.truth.lon) for a in answers])
     ranks = nearest_tile_ranks(stacks, positions, index, report) if with_ranks else None
     return Evaluation(

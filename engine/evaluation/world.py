@@ -68,14 +68,20 @@ def read_world(folder: Path | str) -> World:
             f"holds no {QUERIES}, so it is no world dataset", folder, "Make one with: nadir world"
         )
     try:
-        with open(table, encoding="utf-8", newline="") as file:
+        with open(table, encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
             missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
             if missing:
-                raise DatasetError(f"has no column {', '.join(missing)}", table)
+                raise DatasetError(
+                    f"has no column {', '.join(missing)}",
+                    table,
+                    f"Its first line should be: {','.join(COLUMNS)}",
+                )
             truths = tuple(_truth(folder, row, line) for line, row in enumerate(reader, start=2))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"cannot be read ({error})", table) from error
+        raise DatasetError(
+            f"cannot be read ({error})", table, "It should be a CSV file in UTF-8"
+        ) from error
     return World(folder, folder / IMAGERY, truths)
 
 
@@ -83,7 +89,9 @@ def _truth(folder: Path, row: dict[str, str | None], line: int) -> Truth:
     name = PurePosixPath(row["file"] or "")
     if not name.parts or name.is_absolute() or ".." in name.parts:
         raise DatasetError(
-            f"line {line}: {row['file']!r} is no file inside the dataset", folder / QUERIES
+            f"line {line}: {row['file']!r} is no file inside the dataset",
+            folder / QUERIES,
+            "Correct that line",
         )
     numbers: list[float] = []
     for key, low, high in (
@@ -100,6 +108,7 @@ def _truth(folder: Path, row: dict[str, str | None], line: int) -> Truth:
             raise DatasetError(
                 f"line {line}: {key} {row[key]!r} is no number from {low} to {high}",
                 folder / QUERIES,
+                "Correct that line",
             )
         numbers.append(value)
     lat, lon, heading, fov = numbers

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import threading
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from rasterio.crs import CRS
 from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
 from engine.errors import ImageryError
@@ -57,7 +58,9 @@ class RasterSource:
         self._fingerprint = ""
         try:
             with self._environment():
-                self._dataset = rasterio.open(self.path, driver=_DRIVER)
+                with warnings.catch_warnings():  # _look says it better
+                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
+                    self._dataset = rasterio.open(self.path, driver=_DRIVER)
                 try:
                     self._look()
                 except BaseException:

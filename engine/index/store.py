@@ -247,7 +247,13 @@ def check_file(folder: Path, name: str, size: int) -> None:
     """
     file = folder / name
     try:
-        if file.is_symlink() or not file.is_file():
+        if file.is_symlink():
+            raise IndexFolderError(
+                f"{name} is missing: there is only a link of that name",
+                folder,
+                "Copy the file there",
+            )
+        if not file.is_file():
             raise IndexFolderError(f"{name} is missing", folder, _AGAIN)
         found = file.stat().st_size
     except OSError as error:

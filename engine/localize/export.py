@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from engine.errors import printable
 from engine.geo import tile_bounds
 from engine.localize.result import Candidate, Result
 from engine.localize.words import headline, position
@@ -75,7 +76,7 @@ def _text(result: Result) -> str:
     if result.index.about.get("attribution"):
         lines.append(f"imagery: {result.index.about['attribution']}")
     lines += [f"note: {notice}" for notice in result.notices]
-    return "\n".join(lines) + "\n"
+    return "\n".join(printable(line) for line in lines) + "\n"
 
 
 def _row(candidate: Candidate, chances: bool) -> str:

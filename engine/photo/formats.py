@@ -127,5 +127,5 @@ def _looks_like_text(head: bytes) -> bool:
             text = head[: len(head) - cut].decode()
         except UnicodeDecodeError:
             continue
-        return sum(c.isprintable() or c.isspace() for c in text) >= 0.95 * len(text)
+        return bool(text) and sum(c.isprintable() or c.isspace() for c in text) >= 0.95 * len(text)
     return False

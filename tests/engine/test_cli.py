@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -377,6 +378,37 @@ def test_a_reader_that_goes_away_is_no_error(given, town):
     assert b"Traceback" not in process.stderr.read()
     process.stderr.close()
     assert process.wait(timeout=120) == 0
+
+
+def test_verify_names_the_index_and_the_file(capsys, town, tmp_path):
+    copy = tmp_path / "mine.index"
+    shutil.copytree(town.folder / "flat.index", copy)
+    (copy / "tiles.gpkg").unlink()
+    (copy / "tiles.gpkg").symlink_to(town.folder / "flat.index" / "tiles.gpkg")
+    assert "nadir: mine.index: tiles.gpkg: tiles.gpkg is missing: there is only a link" in fails(
+        capsys, "index", "verify", copy
+    )
+    assert "nadir: none.index: " in fails(capsys, "index", "verify", tmp_path / "none.index")
+
+
+def test_text_steers_no_terminal(capsys, given, photo, town, tmp_path):
+    copy = tmp_path / "mine.index"
+    shutil.copytree(town.folder / "flat.index", copy)
+    manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
+    manifest["attribution"] = "me\x1b[2J"
+    (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
+    for command in (
+        ["localize", photo, *given[:2], "--index", copy, "--cpu"],
+        ["index", "info", copy],
+    ):
+        code, out, _ = run(capsys, *command)
+        assert code == 0 and "me�[2J" in out and "\x1b" not in out
+
+
+def test_a_dataset_without_such_pictures_says_what_to_ask_for(capsys, given, town):
+    dataset = ["evaluate", "--dataset", town.folder, *given]
+    assert "smaller --fov" in fails(capsys, *dataset, "--fov", 170)
+    assert "of the split 'none'" in fails(capsys, *dataset, "--split", "none")
 
 
 def test_a_photo_is_never_written_over(capsys, given, photo, tmp_path):

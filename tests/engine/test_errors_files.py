@@ -102,6 +102,9 @@ def test_a_link_is_written_through_and_a_pipe_is_not_replaced(tmp_path: Path):
 
 def test_names_that_are_no_text_or_steer_a_terminal_can_be_shown():
     assert str(errors.PhotoError("no", Path("a\n\x1b[2J\udcff.jpg"))) == "a��[2J�.jpg: no."
+    assert (
+        str(errors.EncoderError("not with a\x1b[2J", None, "Use \x07")) == "not with a�[2J. Use �."
+    )
     assert errors.printable("Straße 街 \u200d👩") == "Straße 街 \u200d👩"
 
 

@@ -107,3 +107,9 @@ def test_what_is_no_card(text):
 def test_a_card_is_small():
     with pytest.raises(EncoderError, match="1 MB"):
         read_card(" " * (2 << 20))
+
+
+def test_a_wrong_card_says_what_to_do():
+    with pytest.raises(EncoderError) as caught:
+        read_card("[1]")
+    assert caught.value.remedy

@@ -24,6 +24,11 @@ def test_rows(tmp_path):
     assert world.name == tmp_path.name
 
 
+def test_a_table_saved_by_a_spreadsheet(tmp_path):
+    (tmp_path / "queries.csv").write_bytes(b"\xef\xbb\xbf" + (HEAD + ROWS).encode())
+    assert len(read_world(tmp_path).truths) == 2
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -44,6 +49,7 @@ def test_what_is_wrong_is_named(tmp_path, content, words):
     with pytest.raises(DatasetError) as caught:
         read_world(tmp_path)
     assert words in str(caught.value)
+    assert caught.value.remedy
 
 
 def test_a_table_that_is_no_text(tmp_path):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import threading
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -252,7 +253,9 @@ def test_pictures_without_a_place(tmp_path: Path) -> None:
         tmp_path / "plain.tif", "w", driver="GTiff", width=SIZE, height=SIZE, count=3, dtype="uint8"
     ) as file:
         file.write(bands)
-    assert "no coordinates" in _refused(tmp_path / "plain.tif")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "no coordinates" in _refused(tmp_path / "plain.tif")
     nowhere = write_raster(
         tmp_path / "nowhere.tif", bands, CRS.from_epsg(4326), Affine(1, 0, 5000, 0, -1, 9000)
     )

@@ -229,3 +229,10 @@ class TestAbsurdSizes:
 
     def test_a_picture_of_a_few_pixels(self):
         assert "only 4 × 300 pixels" in message(encoded(Image.new("RGB", (4, 300)), "PNG"), "a.png")
+
+
+def test_the_first_two_bytes_of_a_jpeg_are_no_text(tmp_path: Path) -> None:
+    (tmp_path / "cut.jpg").write_bytes(b"\xff\xd8")
+    with pytest.raises(PhotoError) as caught:
+        read_photo(tmp_path / "cut.jpg")
+    assert "text" not in caught.value.problem
