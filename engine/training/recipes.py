@@ -307,7 +307,7 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if get_origin(kind) is tuple:
         inner = get_args(kind)
         wanted = None if inner[-1] is Ellipsis else len(inner)
-        if not isinstance(value, list | tuple) or not value or (wanted and len(value) != wanted):
+        if not isinstance(value, list | tuple) or (wanted and len(value) != wanted):
             raise TrainingError(f'"{where}" is not a list of {wanted or "some"} numbers')
         return tuple(_value(inner[0], item, where) for item in value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
@@ -336,6 +336,8 @@ def _check(recipe: Recipe) -> None:
         0 < query.fov_min <= query.fov_mode <= query.fov_max <= 140,
         '"query.fov_min", "fov_mode" and "fov_max" must rise, up to 140',
     )
+    need(len(query.aspects) > 0, '"query.aspects" must not be empty')
+    need(len(recipe.network.channels) > 0, '"network.channels" must not be empty')
     need(batch.size >= 2, '"batch.size" must be at least 2')
     need(1 <= batch.group_size <= batch.size, '"batch.group_size" must be from 1 to the size')
     need(batch.workers >= 0, '"batch.workers" must be 0 or more')
