@@ -120,7 +120,7 @@ def run_world(args: argparse.Namespace) -> int:
             args.area_km2,
             args.panoramas,
             args.photos,
-            fov_range=tuple(args.photo_fov),
+            fov_range=(args.photo_fov[0], args.photo_fov[1]),
             gps=args.gps,
             report=report,
         )
