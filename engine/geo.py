@@ -91,7 +91,9 @@ class LocalFrame:
     def to_wgs84(self, east: Any, north: Any) -> tuple[Any, Any]:
         """Latitude and longitude of a point given in metres."""
         per_lat, per_lon = metres_per_degree(self.lat)
-        return self.lat + np.asarray(north) / per_lat, wrap_longitude(self.lon + np.asarray(east) / per_lon)
+        return self.lat + np.asarray(north) / per_lat, wrap_longitude(
+            self.lon + np.asarray(east) / per_lon
+        )
 
 
 def distance_m(lat1: Any, lon1: Any, lat2: Any, lon2: Any) -> Any:

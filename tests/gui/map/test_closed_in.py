@@ -243,5 +243,5 @@ def test_without_the_scheme_the_widget_says_so() -> None:
     not sys.platform.startswith("linux") or os.geteuid() != 0, reason="only root meets this"
 )
 def test_as_root_the_widget_says_what_to_do() -> None:
-    said = run("", REGISTER, QTWEBENGINE_CHROMIUM_FLAGS="")
+    said = run("", REGISTER, QTWEBENGINE_CHROMIUM_FLAGS="", QTWEBENGINE_DISABLE_SANDBOX="")
     assert "root" in said and "QTWEBENGINE_DISABLE_SANDBOX=1" in said
