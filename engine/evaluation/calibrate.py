@@ -57,7 +57,7 @@ class Sample:
     """One located query with what is true of it.
 
     Attributes:
-        scores: [M] of the distinct places, falling.
+        scores: [M] supports of the distinct places, falling.
         distances_m: [M] of the places from the first.
         right: which place is the right one, -1 when none is.
         error_m: distance from the truth to the first place; NaN for photos from outside.
@@ -101,7 +101,7 @@ def sample_of(
     right = int(np.argmin(away))
     found = not outside and away[right] <= RIGHT_M
     return Sample(
-        scores=np.array([p.score for p in places]),
+        scores=np.array([p.support for p in places]),
         distances_m=np.asarray(distance_m(lat[0], lon[0], lat, lon), np.float64),
         right=right if found else -1,
         error_m=float("nan") if outside else float(away[0]),

@@ -2,10 +2,10 @@
 
 The model, fitted by :mod:`engine.evaluation.calibrate` on held-out queries:
 
-* The places found compete with each other and with "none of these": with scores s_1 >= ... >= s_M and a temperature T,
-  P(i) = exp(T s_i) / (sum_j exp(T s_j) + exp(T s_M + rest)). T depends on how much of the circle the photo sees, f
-  (its mean share of the blocks), and on whether the heading was known: log T = t_0 + t_f log f + t_u [unknown]; rest
-  likewise, without the logarithm.
+* The places found compete with each other and with "none of these": with supports s_1 >= ... >= s_M and a
+  temperature T, P(i) = exp(T s_i) / (sum_j exp(T s_j) + exp(T s_M + rest)). T depends on how much of the circle the
+  photo sees, f (its mean share of the blocks), and on whether the heading was known: log T = t_0 + t_f log f +
+  t_u [unknown]; rest likewise, without the logarithm.
 * The first place's probability is then corrected by logistic regression on (1, its log odds, log f, [unknown]), and the
   others share what is left: "is the first one right?" is what people read, so it must be right by itself.
 * Given that a place is the right one, its position is off by r metres with the distribution of the held-out queries:

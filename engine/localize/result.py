@@ -22,7 +22,10 @@ class Candidate:
         tile_id: the tile that fits best there.
         lat, lon: where the photo fits best, between the tiles.
         tile_lat, tile_lon: the tile's centre.
-        score: similarity of photo and tile at the best turn, at most 1. Not a probability.
+        score: similarity of photo and tile at the best turn, at most 1: what the evidence adds up to. It is no
+            probability.
+        support: what places are ranked by: the score between the tiles, all turns together (see
+            :mod:`engine.localize.refine`).
         heading_deg: of the photo's centre column, if it was taken here; None when the encoder cannot tell.
         distance_from_first_m: from the first candidate.
         probability: calibrated, given that the photo was taken in the area; None without a calibration.
@@ -36,6 +39,7 @@ class Candidate:
     tile_lat: float
     tile_lon: float
     score: float
+    support: float
     heading_deg: float | None
     distance_from_first_m: float
     probability: float | None
@@ -145,6 +149,7 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         values[key] = round(values[key], 8)  # a millimetre
     for key, digits in (
         ("score", 6),
+        ("support", 6),
         ("distance_from_first_m", 2),
         ("heading_deg", 2),
         ("probability", 6),

@@ -144,7 +144,7 @@ def weigh(
     """The posterior over places; None without a calibration."""
     if calibration is None or not places:
         return None
-    scores = np.array([place.score for place in places])
+    scores = np.array([place.support for place in places])
     lat, lon = np.array([p.lat for p in places]), np.array([p.lon for p in places])
     return make_posterior(
         scores, distance_m(lat[0], lon[0], lat, lon), calibration, seen_share, unknown
@@ -200,6 +200,7 @@ def _candidates(
                 tile_lat=place.tile_lat,
                 tile_lon=place.tile_lon,
                 score=place.score,
+                support=place.support,
                 heading_deg=place.heading_deg if plan.turns else None,
                 distance_from_first_m=float(away[rank]),
                 probability=posterior.probabilities[rank]

@@ -90,8 +90,8 @@ def test_the_view_corrected_by_hand_is_used(town):
 
 def test_candidates_are_distinct_places_in_order(town, unknown):
     for _, result in unknown:
-        scores = [candidate.score for candidate in result.candidates]
-        assert scores == sorted(scores, reverse=True)
+        supports = [candidate.support for candidate in result.candidates]
+        assert supports == sorted(supports, reverse=True)
         assert [candidate.rank for candidate in result.candidates] == list(range(1, 11))
         apart = separation_m(result.extent_m, STRIDE_M)
         for a in result.candidates:

@@ -10,10 +10,12 @@ from hypothesis import strategies as st
 from engine.localize.plan import make_plan
 from engine.localize.refine import (
     REACH_STRIDES,
+    SHARPNESS,
     Neighbourhood,
     paraboloid_top,
     refine,
     refined_heading,
+    support,
 )
 from tests.linear_encoder import linear_card
 
@@ -61,6 +63,24 @@ def test_headings_between_turns(heading):
 def test_the_edge_of_a_known_heading_is_kept():
     plan = make_plan(linear_card(blocks=16, subshifts=2), 90.0)
     assert refined_heading(np.array([0.1, 0.2, 0.3]), plan, 2) == plan.headings[2]
+
+
+def test_support_is_the_same_between_tiles_as_on_one():
+    def scores(east, north):
+        falling = 0.9 - 5e-3 * ((X * 8 - east) ** 2 + (Y * 8 - north) ** 2)
+        return falling[:, None].repeat(4, axis=1).astype(np.float32)
+
+    on = support(Neighbourhood(X * 8, Y * 8, scores(0, 0)), 8.0)
+    between = support(Neighbourhood(X * 8, Y * 8, scores(4, 4)), 8.0)
+    assert on == pytest.approx(0.9 + np.log(4) / SHARPNESS, abs=1e-6)
+    assert between == pytest.approx(on, abs=1e-6)
+
+
+def test_support_grows_with_the_turns_that_agree():
+    one = np.array([[0.8, 0.2, 0.2]] * 9, np.float32)
+    two = np.array([[0.8, 0.8, 0.2]] * 9, np.float32)
+    low, high = (support(Neighbourhood(X, Y, scores), 1.0) for scores in (one, two))
+    assert high - low == pytest.approx(np.log(2) / SHARPNESS, abs=1e-4)
 
 
 def test_place_and_heading_together():
