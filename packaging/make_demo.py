@@ -31,8 +31,8 @@ SAMPLES = {
     "panoramas/0000.jpg": "1 panorama.jpg",
     "panoramas/0001.jpg": "2 panorama.jpg",
     "photos/0000.jpg": "3 photo.jpg",
-    "photos/0001.jpg": "4 photo.jpg",
-    "photos/0002.jpg": "5 photo.jpg",
+    "photos/0004.jpg": "4 photo.jpg",
+    "photos/0001.jpg": "5 photo.jpg",
     "photos/0003.jpg": "6 photo.jpg",
 }
 
