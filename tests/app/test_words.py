@@ -26,7 +26,7 @@ from engine.photo import PhotoFacts
 
 def candidate(rank: int, probability: float | None, metres: float = 0.0) -> Candidate:
     return Candidate(
-        rank, rank, -48.87, -123.39, -48.87, -123.39, 0.5, 10.0, metres, probability, 0
+        rank, rank, -48.87, -123.39, -48.87, -123.39, 0.5, 0.5, 10.0, metres, probability, 0
     )
 
 

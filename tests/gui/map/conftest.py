@@ -120,6 +120,7 @@ def make_result(
                 tile_lat=tile_lat,
                 tile_lon=tile_lon,
                 score=score,
+                support=score,
                 heading_deg=heading_deg,
                 distance_from_first_m=apart,
                 probability=None,
