@@ -193,7 +193,7 @@ def fit_calibration(samples: Sequence[Sample], data: str) -> Calibration:
         DatasetError: when there are too few samples to say anything.
     """
     inside = [s for s in samples if not s.outside]
-    right = [s for s in inside if s.right >= 0]
+    right = [s for s in inside if s.right == 0]  # the error is told of the first place
     if len(inside) < MIN_QUERIES or len(right) < MIN_QUERIES // 2:
         raise DatasetError(
             f"{len(right)} of {len(inside)} queries answered rightly are too few to calibrate on",
@@ -215,8 +215,7 @@ def fit_calibration(samples: Sequence[Sample], data: str) -> Calibration:
         queries=len(inside),
         data=data,
     )
-    fitted = replace(fitted, first=_fit_first(inside, fitted))
-    return replace(fitted, outside=_fit_outside(samples, fitted))
+    return replace(fitted, first=_fit_first(inside, fitted), outside=_fit_outside(samples))
 
 
 def _fit_temperature(inside: Sequence[Sample]) -> tuple[Triple, Triple]:
@@ -272,13 +271,11 @@ def _fit_first(inside: Sequence[Sample], fitted: Calibration) -> tuple[float, fl
     return tuple(found.tolist())
 
 
-def _fit_outside(samples: Sequence[Sample], fitted: Calibration) -> tuple[float, ...] | None:
+def _fit_outside(samples: Sequence[Sample]) -> tuple[float, ...] | None:
     outside = np.array([s.outside for s in samples])
     if outside.sum() < MIN_QUERIES:
         return None
-    features = np.stack(
-        [outside_features(s.scores, fitted, s.seen_share, s.unknown) for s in samples]
-    )
+    features = np.stack([outside_features(s.scores, s.seen_share, s.unknown) for s in samples])
     weights = np.where(
         outside, PRIOR_OUTSIDE / outside.sum(), (1 - PRIOR_OUTSIDE) / (~outside).sum()
     )

@@ -61,19 +61,36 @@ def logistic_regression(
     """Weights of features [n, f] for the log odds of ``labels``, by Newton's method with a little ridge.
 
     Args:
+        features: one column must be constant: it takes the offset.
         weights: [n], how much every sample counts.
     """
-    scale = np.maximum(features.std(axis=0), 1e-6)
-    scale[np.ptp(features, axis=0) == 0] = 1.0
-    x = features / scale
+    centre, scale = features.mean(axis=0), features.std(axis=0)
+    constant = scale < 1e-9
+    centre, scale = np.where(constant, 0.0, centre), np.where(constant, 1.0, scale)
+    x = (features - centre) / scale
+    share = weights / weights.sum()
+
+    def cost(beta: FloatArray) -> float:
+        logits = x @ beta
+        return float(share @ (np.logaddexp(0.0, logits) - labels * logits)) + ridge / 2 * float(
+            beta @ beta
+        )
+
     beta = np.zeros(x.shape[1])
-    total = weights.sum()
-    for _ in range(50):
-        p = 1 / (1 + np.exp(-np.clip(x @ beta, -30, 30)))
-        gradient = x.T @ (weights * (p - labels)) / total + ridge * beta
-        curvature = (x * (weights * p * (1 - p))[:, None]).T @ x / total + ridge * np.eye(len(beta))
+    for _ in range(100):
+        p = 1 / (1 + np.exp(-np.clip(x @ beta, -500, 500)))
+        gradient = x.T @ (share * (p - labels)) + ridge * beta
+        curvature = (x * (share * p * (1 - p))[:, None]).T @ x + ridge * np.eye(len(beta))
         change = np.linalg.solve(curvature, gradient)
-        beta = beta - np.clip(change, -5, 5)
-        if np.abs(change).max() < 1e-8:
+        length, before = 1.0, cost(beta)
+        while length > 1e-6 and cost(beta - length * change) > before:
+            length /= 2  # far from the minimum a whole step overshoots
+        beta = beta - length * change
+        if np.abs(change).max() < 1e-9:
             break
-    return beta / scale
+    weights_out = beta / scale
+    # What centring took out goes back into the constant, the feature that does not vary.
+    first = int(np.argmax(constant))
+    if constant.any() and features[0, first]:
+        weights_out[first] -= float(weights_out[~constant] @ centre[~constant]) / features[0, first]
+    return weights_out

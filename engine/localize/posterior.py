@@ -10,8 +10,9 @@ The model, fitted by :mod:`engine.evaluation.calibrate` on held-out queries:
   others share what is left: "is the first one right?" is what people read, so it must be right by itself.
 * Given that a place is the right one, its position is off by r metres with the distribution of the held-out queries:
   quantiles of r / scale, log scale = e_0 + e_f log f + e_u [unknown].
-* The photo was taken outside the area with a probability by logistic regression on (1, T s_1, T (s_1 - s_M), the log
-  odds of the first place, log f, [unknown]), for ``prior_outside`` before looking.
+* The photo was taken outside the area with a probability by logistic regression on (1, s_1, lead, log f, [unknown],
+  s_1 log f, lead log f, s_1 [unknown], lead [unknown]), the lead being s_1 less the mean of the next seven, for
+  ``prior_outside`` before looking. A panorama tells this well, a narrow photo hardly.
 
 What is said of places is said of photos that were taken inside the area: the last number says whether that holds.
 """
@@ -32,6 +33,9 @@ from engine.errors import EncoderError
 LEVEL = 0.9
 """The share of answers that the radius given is for: "9 in 10 such answers are within 12 m"."""
 
+RIVALS = 7
+"""Places after the first that its lead is measured against."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -45,7 +49,7 @@ class Calibration:
         first: weights of (1, log odds of the first place, log f, [unknown]).
         error_scale: (e_0, e_f, e_u).
         error_levels, error_quantiles: of r / scale, both rising.
-        outside: weights of (1, T s_1, T (s_1 - s_M), log odds of the first place, log f, [unknown]).
+        outside: nine weights; None where no photos from outside were at hand.
         prior_outside: probability of "outside the area" that the logistic regression was fitted for.
         places: M.
         queries: how many queries it was fitted on.
@@ -58,7 +62,7 @@ class Calibration:
     error_scale: tuple[float, float, float]
     error_levels: tuple[float, ...]
     error_quantiles: tuple[float, ...]
-    outside: tuple[float, float, float, float, float, float] | None
+    outside: tuple[float, ...] | None
     prior_outside: float
     places: int
     queries: int
@@ -79,7 +83,7 @@ class Calibration:
                 error_scale=_numbers(raw["error_scale"], 3),
                 error_levels=_numbers(raw["error_levels"]),
                 error_quantiles=_numbers(raw["error_quantiles"]),
-                outside=None if raw["outside"] is None else _numbers(raw["outside"], 6),
+                outside=None if raw["outside"] is None else _numbers(raw["outside"], 9),
                 prior_outside=_number(raw["prior_outside"]),
                 places=int(_number(raw["places"])),
                 queries=int(_number(raw["queries"])),
@@ -195,16 +199,12 @@ def credible_radius(
     return high
 
 
-def outside_features(
-    scores: FloatArray, calibration: Calibration, seen_share: float, unknown: bool
-) -> FloatArray:
-    """What the logistic regression of "outside the area" looks at, [6]."""
-    temperature = calibration.temperature_at(seen_share, unknown)
-    places, _ = softmax_places(scores, calibration, seen_share, unknown)
-    lead = temperature * (scores[0] - scores[-1])
-    return np.array(
-        [1.0, temperature * scores[0], lead, *first_features(places, seen_share, unknown)[1:]]
-    )
+def outside_features(scores: FloatArray, seen_share: float, unknown: bool) -> FloatArray:
+    """What the logistic regression of "outside the area" looks at, [9]."""
+    best, seen, blind = float(scores[0]), _log(seen_share), float(unknown)
+    lead = best - float(np.mean(scores[1 : 1 + RIVALS])) if len(scores) > 1 else 0.0
+    products = (best * seen, lead * seen, best * blind, lead * blind)
+    return np.array([1.0, best, lead, seen, blind, *products])
 
 
 def outside_probability(
@@ -213,7 +213,7 @@ def outside_probability(
     """Probability that the photo was taken outside the area; None where that was not calibrated."""
     if calibration.outside is None:
         return None
-    features = outside_features(scores, calibration, seen_share, unknown)
+    features = outside_features(scores, seen_share, unknown)
     return 1.0 / (
         1.0 + math.exp(-min(max(float(features @ np.array(calibration.outside)), -50.0), 50.0))
     )
