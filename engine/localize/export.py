@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.errors import printable
-from engine.geo import tile_bounds
+from engine.geo import distance_m, tile_bounds
 from engine.localize.result import Candidate, Result
 from engine.localize.words import headline, position
 
@@ -65,6 +65,13 @@ def _text(result: Result) -> str:
         )
         lines += [_row(candidate, chances) for candidate in result.candidates]
         lines.append("")
+    facts = result.facts
+    if result.best is not None and facts.latitude is not None and facts.longitude is not None:
+        away = float(distance_m(result.best.lat, result.best.lon, facts.latitude, facts.longitude))
+        lines.append(
+            f"The file's own GPS position, {position(facts.latitude, facts.longitude)}, lies {_length(away)} "
+            "from the first place."
+        )
     times = result.timings
     lines.append(
         f"{plan.tiles:,} tiles, {plan.turns} headings, {times.total:.2f} s on {result.encoder.about.get('device', '?')}"
@@ -80,7 +87,9 @@ def _text(result: Result) -> str:
 
 
 def _row(candidate: Candidate, chances: bool) -> str:
-    heading = "      -" if candidate.heading_deg is None else f"{candidate.heading_deg % 360:6.0f}°"
+    heading = (
+        "      -" if candidate.heading_deg is None else f"{round(candidate.heading_deg) % 360:6d}°"
+    )
     away = "" if candidate.rank == 1 else f"{candidate.distance_from_first_m:,.0f} m"
     chance = ""
     if chances:
@@ -88,6 +97,10 @@ def _row(candidate: Candidate, chances: bool) -> str:
     place = position(candidate.lat, candidate.lon)
     start = f"  {candidate.rank:>4}  {place:<29}  {heading}  {candidate.score:5.3f}"
     return f"{start}  {chance}{away:>10}  {candidate.tile_id:>6}"
+
+
+def _length(metres: float) -> str:
+    return f"{metres:,.0f} m" if metres < 10_000 else f"{metres / 1000:,.0f} km"
 
 
 def _percent(probability: float) -> str:

@@ -155,6 +155,8 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         ("probability", 6),
     ):
         values[key] = None if values[key] is None else round(values[key], digits)
+    if values["heading_deg"] is not None:
+        values["heading_deg"] %= 360.0  # 359.999 was rounded up
     return values
 
 

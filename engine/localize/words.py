@@ -27,11 +27,18 @@ def rivals(result: Result) -> int:
     return sum(chance >= EQUAL_SHARE * chances[0] for chance in chances) if chances else 0
 
 
+def right_in_ten(result: Result) -> int:
+    """How many of ten answers like this one are right about the first place, rounded down; 0 without a calibration."""
+    best = result.best
+    return int(10 * best.probability) if best is not None and best.probability is not None else 0
+
+
 def verdict(result: Result) -> Verdict:
     """Which of the states an answer is in.
 
-    located: one place, with a radius; several: some fit about equally; unsure: calibrated, but no place stands out
-    and none is small; outside: probably not in this area; ranked: no calibration, so ranks alone; nothing: no tiles.
+    located: one place, with a radius; several: some fit about equally; unsure: calibrated, but nothing can be promised
+    within a useful radius (the first place may still be likely, see :func:`right_in_ten`); outside: probably not in
+    this area; ranked: no calibration, so ranks alone; nothing: no tiles.
     """
     if not result.candidates:
         return "nothing"
@@ -57,6 +64,9 @@ def headline(result: Result) -> str:
     if state == "several":
         return f"{_NUMBERS[rivals(result)]} places fit about equally."
     if state == "unsure":
+        tenths = right_in_ten(result)
+        if tenths >= 5:
+            return f"Probably here: {tenths} in 10 such answers are right."
         return "No place stands out. The best matches are listed; take them as hints."
     posterior = result.posterior
     assert posterior is not None and posterior.radius_m is not None
