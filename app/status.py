@@ -99,7 +99,7 @@ class StatusLine(QFrame):
         self.who.setText(" · ".join(name for name in names if name))
         result = self._session.result
         if result is not None:
-            self.fact.setText(last_fact(result))
+            self.fact.setText(last_fact(result, index.coverage if index is not None else None))
         elif self._session.current is not None and self._session.answer.error is not None:
             self.fact.setText(say(self._session.answer).headline)
         elif index is not None:

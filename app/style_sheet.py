@@ -62,6 +62,9 @@ QToolButton:disabled { color: $disabled; }
 QToolButton::menu-indicator { image: none; width: 0px; }
 QToolButton[kind="header"] { padding: 4px 8px; }
 QToolButton[kind="quiet"] { padding: 0; color: $muted; border: none; }
+QToolButton[kind="link"] { padding: 0; color: $accent; border: none; }
+QToolButton[kind="link"]:hover { background: transparent; text-decoration: underline; }
+QToolButton[kind="link"]:focus { border: 1px solid $accent; }
 QToolButton[kind="quiet"]:hover { background: transparent; text-decoration: underline; }
 QToolButton[kind="quiet"]:focus { border: 1px solid $accent; }
 QToolButton[kind="rail"] {

@@ -8,13 +8,14 @@ from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
     QPushButton,
+    QToolButton,
     QVBoxLayout,
 )
 
 from app.bench import Load
 from app.icons import icon
 from app.photos import Stage
-from app.results.words import caveats, say
+from app.results.words import say
 from app.session import Session
 from app.theme import STEP, line_height
 from app.widgets import Elided, ElidedButton, IconLabel, label, tool_button
@@ -38,6 +39,12 @@ class AnswerBar(QFrame):
         self.caveat.setIconSize(QSize(16, 16))
         self.caveat.setProperty("kind", "quiet")
         self.caveat.clicked.connect(self.caveat_asked)
+        self.more = QToolButton()
+        self.more.setText(self.tr("Another encoder…"))
+        self.more.setToolTip(self.tr("What this encoder can do, and how to bring another"))
+        self.more.setProperty("kind", "link")
+        self.more.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        self.more.clicked.connect(self.caveat_asked)
         self.again = QPushButton(self.tr("Locate again"))
         self.again.clicked.connect(session.locate)
         self.stop = QPushButton(self.tr("Stop"))
@@ -53,7 +60,11 @@ class AnswerBar(QFrame):
         lines = QVBoxLayout()
         lines.setSpacing(0)
         lines.addLayout(words)
-        lines.addWidget(self.caveat)
+        under = QHBoxLayout()
+        under.setSpacing(2 * STEP)
+        under.addWidget(self.caveat, 1)
+        under.addWidget(self.more)
+        lines.addLayout(under)
         row.addLayout(lines, 1)
         row.addWidget(self.stop)
         row.addWidget(self.again)
@@ -67,7 +78,8 @@ class AnswerBar(QFrame):
     def refresh(self) -> None:
         """Say how the current photo's search stands."""
         answer, bench = self._session.answer, self._session.bench
-        said = say(answer)
+        index = bench.index.value
+        said = say(answer, index.coverage if index is not None else None)
         headline, detail = said.headline, said.detail
         item = self._session.current
         if item is not None and item.stage == Stage.FAILED:
@@ -89,16 +101,12 @@ class AnswerBar(QFrame):
         self.headline.setText(headline)
         self.detail.setText(detail)
         self.setAccessibleName(f"{headline} {detail}".strip())
-        notices = self._caveats()
+        result = self._session.result
+        notices = result.notices if result is not None else ()
         self.caveat.setVisible(bool(notices))
         self.caveat.set_whole(" ".join(notices))
         self.caveat.setToolTip("\n".join(notices))
+        self.more.setVisible(bool(notices))
         ready = bench.encoder.load == Load.READY and bench.index.load == Load.READY
         self.again.setVisible(answer.stage in (Stage.FAILED, Stage.CANCELLED) and ready)
         self.stop.setVisible(answer.stage == Stage.WORKING)
-
-    def _caveats(self) -> list[str]:
-        result, index = self._session.result, self._session.bench.index.value
-        if result is None:
-            return []
-        return caveats(result, index.coverage if index is not None else None)

@@ -32,8 +32,12 @@ class Said:
     doubtful: bool = False
 
 
-def say(answer: Answer) -> Said:
-    """What to say about an answer in whatever state it is."""
+def say(answer: Answer, area: Bounds | None = None) -> Said:
+    """What to say about an answer in whatever state it is.
+
+    Args:
+        area: what was searched; a photo whose own GPS lies outside it is said to be from elsewhere.
+    """
     if answer.stage == Stage.WORKING:
         return Said(translate("Answer", "Locating…"))
     if answer.stage == Stage.CANCELLED:
@@ -46,10 +50,23 @@ def say(answer: Answer) -> Said:
         return Said(headline_of(answer.error), remedy_of(answer.error), doubtful=True)
     if answer.result is None:
         return Said("")
-    return say_result(answer.result)
+    return say_result(answer.result, area)
 
 
-def say_result(result: Result) -> Said:
+def elsewhere(result: Result, area: Bounds | None) -> str:
+    """Where the photo itself says it was taken, when that is not in the area; else nothing."""
+    from engine.geo import distance_m
+
+    lat, lon = result.facts.latitude, result.facts.longitude
+    if area is None or lat is None or lon is None or area.contains(lat, lon):
+        return ""
+    words = translate("Answer", "Its own GPS position, {0}, lies {1} from the middle of it.")
+    return words.format(
+        f"{lat:.5f}, {lon:.5f}", distance(float(distance_m(lat, lon, *area.centre)))
+    )
+
+
+def say_result(result: Result, area: Bounds | None = None) -> Said:
     """The answer in a sentence or two."""
     from engine.localize.words import rivals, rounded_radius, verdict
 
@@ -58,6 +75,8 @@ def say_result(result: Result) -> Said:
         return Said(
             translate("Answer", "No tile lies in the area that was asked for."), doubtful=True
         )
+    if where := elsewhere(result, area):
+        return Said(translate("Answer", "Probably not in this area."), where, doubtful=True)
     if state == "ranked":
         return Said(
             translate("Answer", "Best match here."),
@@ -102,22 +121,6 @@ def say_result(result: Result) -> Said:
     )
 
 
-def caveats(result: Result, area: Bounds | None = None) -> list[str]:
-    """What must be kept in mind beside the answer: the engine's notices, and where confidence was measured.
-
-    A photo that says itself that it was taken elsewhere than in the area comes first.
-    """
-    notices = list(result.notices)
-    lat, lon = result.facts.latitude, result.facts.longitude
-    if area is not None and lat is not None and lon is not None and not area.contains(lat, lon):
-        words = translate("Answer", "The photo's own GPS position, {0}, lies outside this area.")
-        notices.insert(0, words.format(f"{lat:.5f}, {lon:.5f}"))
-    if result.posterior is not None and result.posterior.data:
-        words = translate("Answer", "The confidence was measured on: {0}.")
-        notices.append(words.format(result.posterior.data.rstrip(".")))
-    return notices
-
-
 def chance(candidate: Candidate) -> str:
     """A calibrated probability in words, or nothing."""
     if candidate.probability is None:
@@ -140,10 +143,12 @@ def away(candidate: Candidate) -> str:
 
 
 def distance(metres: float) -> str:
-    """A distance in words: "12 m", "3.2 km"."""
+    """A distance in words: "12 m", "3.2 km", "8,084 km"."""
     if metres < 1000:
         return translate("Answer", "{0} m").format(round(metres))
-    return translate("Answer", "{0} km").format(f"{metres / 1000:.1f}")
+    return translate("Answer", "{0} km").format(
+        f"{metres / 1000:.1f}" if metres < 100_000 else f"{metres / 1000:,.0f}"
+    )
 
 
 def coordinates(candidate: Candidate) -> str:
@@ -151,10 +156,10 @@ def coordinates(candidate: Candidate) -> str:
     return f"{candidate.lat:.6f}, {candidate.lon:.6f}"
 
 
-def last_fact(result: Result) -> str:
+def last_fact(result: Result, area: Bounds | None = None) -> str:
     """The last thing that happened, for the status line."""
     parts = [translate("Answer", "Located in {0} s").format(f"{result.timings.total:.2f}")]
-    said = say_result(result)
+    said = say_result(result, area)
     if result.posterior is not None and not said.doubtful:
         parts.append(said.detail.rstrip("."))
     parts.append(translate("Answer", "{0} tiles").format(f"{result.plan.tiles:,}"))

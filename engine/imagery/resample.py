@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from rasterio._err import CPLE_BaseError  # pyright: ignore[reportAttributeAccessIssue, reportMissingImports]
 from rasterio.crs import CRS
-from rasterio.errors import CRSError
+from rasterio.errors import CRSError, NotGeoreferencedWarning
 from rasterio.warp import Resampling, reproject, transform
 
 from engine.geo import LocalFrame, metres_per_degree
@@ -33,6 +34,9 @@ _TURN_TOLERANCE = (
 )
 _SMALLEST_PIECE = 16  # pixels; below it the fit is taken as it is
 _BLOCK_PIXELS = 1536  # side of the largest piece that is read at once
+# Pieces are turned on a bare plane, which the warper remarks upon; files without a place are told by raster.py.
+warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.warp")
+
 _MERCATOR_WORLD_M = 2 * math.pi * 6378137.0
 _SAID_CODE = re.compile(r'(?:AUTHORITY|ID)\["EPSG",\s*"?(\d+)"?\]\]\s*$')
 _HIGHEST_LATITUDE = 89.9  # local metres mean nothing at the pole itself

@@ -9,7 +9,6 @@ import pytest
 from app.photos import Answer, Stage
 from app.results.words import (
     away,
-    caveats,
     chance,
     coordinates,
     distance,
@@ -94,11 +93,15 @@ def test_states_before_an_answer() -> None:
 def test_a_photo_that_says_it_is_from_elsewhere() -> None:
     answer = result(None, None)
     area = Bounds(-48.88, -123.40, -48.86, -123.38)
-    assert caveats(answer, area) == []
+    assert say_result(answer, area).headline == "Best match here."
     there = replace(answer, facts=replace(answer.facts, latitude=-48.87, longitude=-123.39))
-    assert caveats(there, area) == []
-    elsewhere = replace(answer, facts=replace(answer.facts, latitude=45.5, longitude=-122.6))
-    assert "outside this area" in caveats(elsewhere, area)[0]
+    assert say_result(there, area).headline == "Best match here."
+    sure = result(posterior(0.95, 0.02, radius=11.3), 0.95, 0.02)
+    away_from_it = replace(sure, facts=replace(sure.facts, latitude=45.5, longitude=-122.6))
+    said = say_result(away_from_it, area)
+    assert said.headline == "Probably not in this area."
+    assert said.doubtful and "45.50000, -122.60000" in said.detail and "10,4" in said.detail
+    assert "9 in 10" not in last_fact(away_from_it, area)
 
 
 def test_small_words() -> None:
@@ -107,6 +110,7 @@ def test_small_words() -> None:
     assert (chance(first), chance(second)) == (">99 %", "<1 %")
     assert (away(first), away(second)) == ("first", "40 m")
     assert distance(1234) == "1.2 km"
+    assert distance(8_084_200) == "8,084 km"
     assert coordinates(first) == "-48.870000, -123.390000"
     assert last_fact(answer).startswith("Located in 0.21 s · 9 in 10 such answers are within 9 m")
     headed = replace(answer, plan=replace(answer.plan, heading_deg=5.0))
