@@ -133,6 +133,12 @@ class Index:
         """Ids of the tiles whose centres lie within ``radius_m`` of a position, nearest first."""
         return self._table.near(lat, lon, radius_m)
 
+    def around(
+        self, lats: NDArray[np.float64], lons: NDArray[np.float64], radius_m: float
+    ) -> list[NDArray[np.int64]]:
+        """Ids of the tiles within ``radius_m`` (a few tiles' distances) of each of several positions."""
+        return self._table.around(lats, lons, radius_m)
+
     def within(self, area: Area) -> NDArray[np.int64]:
         """Ids of the tiles whose centres lie in an area."""
         return np.flatnonzero(area.contains(*self.centres)).astype(np.int64)

@@ -172,6 +172,7 @@ class TileTable:
         self.count = count
         self._lock = threading.Lock()
         self._centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
+        self._by_latitude: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
         address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
             self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
@@ -263,6 +264,30 @@ class TileTable:
         distance = geo.distance_m(lat, lon, places[:, 0], places[:, 1])
         order = np.lexsort((ids, distance))
         return ids[order[distance[order] <= radius_m]]
+
+    def around(
+        self, lats: NDArray[np.float64], lons: NDArray[np.float64], radius_m: float
+    ) -> list[NDArray[np.int64]]:
+        """Ids within ``radius_m`` of each of several positions, rising: quicker than :meth:`near` for many.
+
+        All centres are in memory once they were asked for; sorted by latitude, a position's neighbours lie in a
+        narrow band of them.
+        """
+        lat, lon = self.centres()
+        if self._by_latitude is None:
+            order = np.argsort(lat, kind="stable")
+            self._by_latitude = (order, lat[order])
+        order, sorted_lat = self._by_latitude
+        found: list[NDArray[np.int64]] = []
+        for here_lat, here_lon in zip(lats.tolist(), lons.tolist(), strict=True):
+            per_lat, per_lon = (float(v) for v in geo.metres_per_degree(here_lat))
+            reach = radius_m / per_lat
+            first, last = np.searchsorted(sorted_lat, (here_lat - reach, here_lat + reach))
+            band = order[first:last]
+            east = ((lon[band] - here_lon + 180.0) % 360.0 - 180.0) * per_lon
+            north = (lat[band] - here_lat) * per_lat
+            found.append(np.sort(band[east * east + north * north <= radius_m * radius_m]))
+        return found
 
     def problem(self) -> str:
         """What is wrong with the file as a whole, empty where nothing is; reads all of it."""

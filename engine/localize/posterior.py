@@ -38,6 +38,8 @@ RIVALS = 7
 
 FloatArray = NDArray[np.float64]
 
+_RADII_M = np.geomspace(0.1, 1e6, 500)
+
 
 @dataclass(frozen=True)
 class Calibration:
@@ -181,22 +183,16 @@ def credible_radius(
         distances_m: [M] of the places from the first.
     """
 
-    def inside(radius: float) -> float:
-        # The truth lies about each place by the error's distribution; about the others in no known direction, so
-        # their share counts by how far the circle reaches past them.
-        own = probabilities[0] * calibration.within(radius, seen_share, unknown)
-        reach = np.maximum(radius - distances_m[1:], 0.0)
-        return float(own + probabilities[1:] @ calibration.within(reach, seen_share, unknown))
-
-    low, high = 0.0, 1.0
-    while inside(high) < level:
-        low, high = high, high * 2
-        if high > 1e6:
-            return None
-    for _ in range(30):
-        middle = (low + high) / 2
-        low, high = (low, middle) if inside(middle) >= level else (middle, high)
-    return high
+    # The truth lies about each place by the error's distribution; about the others in no known direction, so their
+    # share counts by how far the circle reaches past them. All radii at once: this is asked for every answer.
+    reach = np.maximum(_RADII_M[:, None] - distances_m, 0.0)
+    held = calibration.within(reach, seen_share, unknown) @ probabilities
+    enough = int(np.searchsorted(held, level))
+    if enough == len(held):
+        return None
+    if enough == 0:
+        return float(_RADII_M[0])
+    return float(np.interp(level, held[enough - 1 : enough + 1], _RADII_M[enough - 1 : enough + 1]))
 
 
 def outside_features(scores: FloatArray, seen_share: float, unknown: bool) -> FloatArray:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.geo import LocalFrame, metres_per_degree
+from engine.geo import LocalFrame
 from engine.localize.refine import Neighbourhood, refine, support
 
 if TYPE_CHECKING:
@@ -172,24 +172,21 @@ def _neighbourhoods(
     """The tiles around every position with their scores for all turns: one read of vectors for all together."""
     if not len(lat):
         return []
-    # All centres are in memory, and a glance over them is quicker than ten questions to the table.
-    all_lat, all_lon = index.centres
-    per_lat, per_lon = metres_per_degree(float(lat[0]))
-    reach = NEIGHBOUR_STRIDES * index.manifest.stride_m
-    around: list[NDArray[np.int64]] = []
-    offsets: list[NDArray[np.float64]] = []
-    for here_lat, here_lon in zip(lat.tolist(), lon.tolist(), strict=True):
-        band = np.flatnonzero(np.abs(all_lat - here_lat) <= reach / per_lat)
-        east = ((all_lon[band] - here_lon + 180.0) % 360.0 - 180.0) * per_lon
-        north = (all_lat[band] - here_lat) * per_lat
-        near = east * east + north * north <= reach * reach
-        if allowed is not None:
-            near &= np.isin(band, allowed)
-        around.append(band[near])
-        offsets.append(np.stack([east[near], north[near]]))
+    around = index.around(lat, lon, NEIGHBOUR_STRIDES * index.manifest.stride_m)
+    if allowed is not None:
+        around = [near[np.isin(near, allowed)] for near in around]
+    frame = LocalFrame(float(lat[0]), float(lon[0]))
+    own_east, own_north = frame.to_local(lat, lon)
     together = np.unique(np.concatenate(around))
-    scores = index.vectors(together) @ queries.T
-    return [
-        Neighbourhood(offset[0], offset[1], scores[np.searchsorted(together, near)])
-        for near, offset in zip(around, offsets, strict=True)
-    ]
+    # Not by "@": its threads would wait for those that faiss has just left spinning, ten times as long as this takes.
+    scores = np.einsum("nd,qd->nq", index.vectors(together), queries)
+    east, north = frame.to_local(*centres_of(index, together))
+    result: list[Neighbourhood] = []
+    for number, near in enumerate(around):
+        rows = np.searchsorted(together, near)
+        result.append(
+            Neighbourhood(
+                east[rows] - own_east[number], north[rows] - own_north[number], scores[rows]
+            )
+        )
+    return result

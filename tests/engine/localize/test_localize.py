@@ -223,6 +223,16 @@ def test_search_gives_every_tile_once(town):
     np.testing.assert_array_equal(found.turns[:30], exact[best].argmax(axis=1))
 
 
+def test_neighbours_of_many_are_those_of_each(town):
+    lat, lon = town.index.centres
+    picks = np.array([0, 5, len(lat) // 2, len(lat) - 1])
+    for radius in (STRIDE_M * 1.6, 30.0):
+        around = town.index.around(lat[picks] + 1e-6, lon[picks], radius)
+        for pick, found in zip(picks, around, strict=True):
+            each = town.index.near(float(lat[pick]) + 1e-6, float(lon[pick]), radius)
+            np.testing.assert_array_equal(found, np.sort(each))
+
+
 def test_overhead_is_reported(unknown):
     _, result = unknown[0]
     times = result.timings
