@@ -280,11 +280,13 @@ def test_the_keyboard_reaches_everything(window: MainWindow, sights: Sights, qtb
 
 
 def test_copying_coordinates(window: MainWindow, sights: Sights, qtbot) -> None:
-    window.session.add_files([sights.photo])
+    window.session.add_files([sights.panorama])
     qtbot.waitUntil(lambda: located(window), timeout=SOON)
     window.actions_.copy.trigger()
     lat, lon = (float(part) for part in QGuiApplication.clipboard().text().split(","))
-    assert distance_m(lat, lon, sights.lat, sights.lon) < 5
+    candidate = window.session.candidate
+    assert candidate is not None
+    assert distance_m(lat, lon, candidate.lat, candidate.lon) < 0.2
 
 
 def test_long_names_and_a_small_window(new_window, sights: Sights, qtbot, tmp_path: Path) -> None:
