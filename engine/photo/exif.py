@@ -117,7 +117,7 @@ def focal_pixels(exif: Exif, width: int, height: int) -> float | None:
     scale = max(width / taken_width, height / taken_height)
     film = _film_focal(exif, math.hypot(taken_width, taken_height))
     plane = _plane_focal(exif, max(taken_width, taken_height))
-    if film and plane and abs(plane / film - 1) > 0.06:
+    if film and plane and abs(plane / film - 1) > max(0.06, _film_rounding(exif)):
         plane = None
     focal = plane or film
     return focal * scale if focal else None
@@ -127,6 +127,11 @@ def is_raw_camera_file(exif: Exif) -> bool:
     """Whether a TIFF-like file is a camera's raw file, of which only a thumbnail would be seen."""
     reduced = _number(exif.main, SUBFILE_TYPE)
     return DNG_VERSION in exif.main or (reduced == 1 and SUB_IFDS in exif.main)
+
+
+def _film_rounding(exif: Exif) -> float:
+    """How far off the focal length in 35 mm film may be for being a whole number, as a share, and a little more."""
+    return 0.55 / max(_number(exif.camera, FOCAL_35MM) or 1.0, 1.0)
 
 
 def _film_focal(exif: Exif, diagonal_pixels: float) -> float | None:

@@ -197,7 +197,7 @@ def _try_lock(descriptor: int) -> bool:
 def _works(env: Environment) -> bool:
     """Whether the environment has a Python that is new enough and a pip."""
     code = "import sys, pip; sys.exit(sys.version_info < (3, 11) or sys.prefix == sys.base_prefix)"
-    if base_python(env) is None:
+    if base_python(env) is None or not _has_whole_pip(env):
         return False
     try:
         return (
@@ -212,6 +212,13 @@ def _works(env: Environment) -> bool:
         )
     except (OSError, subprocess.TimeoutExpired):
         return False
+
+
+def _has_whole_pip(env: Environment) -> bool:
+    """Whether pip was unpacked to the end: killed before that, it may start and fail at its work."""
+    site = site_packages(env)
+    notes = list(site.glob("pip-*.dist-info")) if site is not None else []
+    return site is not None and len(notes) == 1 and _is_whole(site, notes[0])
 
 
 def _make(env: Environment, console: Console) -> None:
