@@ -178,16 +178,18 @@ def calibrate(
                 report=part(report, step, step + 0.5 / len(parts)),
             )
     described = data or " and ".join(names)
-    checked = reliability(groups[1], fit_calibration(groups[0], described))
-    return fit_calibration(groups[0] + groups[1], described), checked
+    imagery = index.manifest.attribution
+    checked = reliability(groups[1], fit_calibration(groups[0], described, imagery))
+    return fit_calibration(groups[0] + groups[1], described, imagery), checked
 
 
-def fit_calibration(samples: Sequence[Sample], data: str) -> Calibration:
+def fit_calibration(samples: Sequence[Sample], data: str, attribution: str = "") -> Calibration:
     """Fit the model of :mod:`engine.localize.posterior`.
 
     Args:
         samples: of photos inside the area, and some from outside for "probably not in this area".
         data: what the samples are, one sentence; shown beside the probabilities.
+        attribution: of the imagery they were searched in.
 
     Raises:
         DatasetError: when there are too few samples to say anything.
@@ -214,6 +216,7 @@ def fit_calibration(samples: Sequence[Sample], data: str) -> Calibration:
         places=PLACES,
         queries=len(inside),
         data=data,
+        attribution=attribution,
     )
     return replace(fitted, first=_fit_first(inside, fitted), outside=_fit_outside(samples))
 

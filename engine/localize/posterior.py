@@ -56,6 +56,8 @@ class Calibration:
         places: M.
         queries: how many queries it was fitted on.
         data: what they were; says where the probabilities hold.
+        attribution: of the imagery they were searched in. On other imagery the probabilities are not known to hold,
+            and none are given.
     """
 
     temperature: tuple[float, float, float]
@@ -69,6 +71,7 @@ class Calibration:
     places: int
     queries: int
     data: str
+    attribution: str
 
     def to_dict(self) -> dict[str, Any]:
         """JSON values for the card."""
@@ -90,6 +93,7 @@ class Calibration:
                 places=int(_number(raw["places"])),
                 queries=int(_number(raw["queries"])),
                 data=str(raw["data"])[:500],
+                attribution=str(raw["attribution"])[:500],
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
             raise EncoderError(f"the card's calibration cannot be read ({error!r})") from error

@@ -25,7 +25,11 @@ if TYPE_CHECKING:
     from engine.index import Index
 
 UNCALIBRATED = (
-    "Scores are not probabilities: this encoder has no calibration, so no confidence is given."
+    "Scores are not probabilities: this encoder is not calibrated, so no confidence is given."
+)
+OTHER_IMAGERY = (
+    "Scores are not probabilities: this encoder was calibrated on {data}, and this index shows other imagery, so no "
+    "confidence is given."
 )
 
 
@@ -78,8 +82,9 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
     searched = time.perf_counter()
     places = places_of(found, queries, plan, index, refined=query.top, ids=query.ids)
     calibration = calibration_of(encoder)
+    fits = calibration is not None and calibration.attribution == index.manifest.attribution
     seen_share = float(code.seen.mean())
-    posterior = weigh(places, calibration, seen_share, query.heading_deg is None)
+    posterior = weigh(places, calibration if fits else None, seen_share, query.heading_deg is None)
     candidates = _candidates(places[: query.top], posterior, plan)
     done = time.perf_counter()
     report(3, 3, "Located")
@@ -112,7 +117,7 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
         ),
         encoder=Source(encoder.name, encoder.hash, {"device": encoder.device}),
         index=Source(index.manifest.name, index.hash, _about(index)),
-        notices=tuple(notices_for(query, encoder, places, calibration)),
+        notices=tuple(notices_for(query, encoder, places, calibration, fits)),
     )
 
 
@@ -152,7 +157,11 @@ def weigh(
 
 
 def notices_for(
-    query: Query, encoder: Encoder, places: list[Place], calibration: Calibration | None
+    query: Query,
+    encoder: Encoder,
+    places: list[Place],
+    calibration: Calibration | None,
+    calibration_fits: bool,
 ) -> list[str]:
     """What the user must know beside the answer."""
     card = encoder.card
@@ -174,6 +183,8 @@ def notices_for(
         notices.append("No tile of this index lies in the area that was asked for.")
     elif calibration is None:
         notices.append(UNCALIBRATED)
+    elif not calibration_fits:
+        notices.append(OTHER_IMAGERY.format(data=calibration.data))
     else:
         notices.append(
             f"Confidence was calibrated on {calibration.data}; it holds for photos like those."

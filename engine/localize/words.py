@@ -15,6 +15,9 @@ EQUAL_SHARE = 0.5
 OUTSIDE = 0.8
 """From this probability on, half being the mark before looking, the photo was probably not taken in the area."""
 
+LIKELY = 0.5
+"""A place is promised only if it is likelier right than not, and the photo likelier from the area than not."""
+
 USEFUL_RADIUS_M = 250.0
 """A larger circle says nothing that helps; the ranks alone are given then."""
 
@@ -33,6 +36,12 @@ def right_in_ten(result: Result) -> int:
     return int(10 * best.probability) if best is not None and best.probability is not None else 0
 
 
+def maybe_elsewhere(result: Result) -> bool:
+    """Whether the photo is as likely from outside the area as from inside."""
+    posterior = result.posterior
+    return posterior is not None and (posterior.outside or 0.0) >= LIKELY
+
+
 def verdict(result: Result) -> Verdict:
     """Which of the states an answer is in.
 
@@ -42,12 +51,14 @@ def verdict(result: Result) -> Verdict:
     """
     if not result.candidates:
         return "nothing"
-    posterior = result.posterior
-    if posterior is None:
+    posterior, first = result.posterior, result.candidates[0].probability
+    if posterior is None or first is None:
         return "ranked"
-    if posterior.outside is not None and posterior.outside >= OUTSIDE:
+    outside = posterior.outside or 0.0
+    if outside >= OUTSIDE:
         return "outside"
-    if posterior.radius_m is not None and posterior.radius_m <= USEFUL_RADIUS_M:
+    near = posterior.radius_m is not None and posterior.radius_m <= USEFUL_RADIUS_M
+    if near and first >= LIKELY and outside < LIKELY:
         return "located"
     return "several" if 1 < rivals(result) < len(_NUMBERS) - 1 else "unsure"
 
@@ -58,13 +69,15 @@ def headline(result: Result) -> str:
     if state == "nothing":
         return "No tile lies in the area that was asked for."
     if state == "ranked":
-        return "Best match here. How sure that is cannot be said: this encoder is not calibrated."
+        return "Best match here. How sure that is cannot be said."
     if state == "outside":
         return "Probably not in this area: nothing here matches better than chance."
     if state == "several":
         return f"{_NUMBERS[rivals(result)]} places fit about equally."
     if state == "unsure":
-        tenths = right_in_ten(result)
+        tenths, doubt = right_in_ten(result), maybe_elsewhere(result)
+        if tenths >= 5 and doubt:
+            return f"Perhaps not in this area. If it is, {tenths} in 10 such answers are right."
         if tenths >= 5:
             return f"Probably here: {tenths} in 10 such answers are right."
         return "No place stands out. The best matches are listed; take them as hints."

@@ -178,5 +178,14 @@ def test_from_photos_to_a_confidence(towns):
     assert any("flat worlds" in notice for notice in result.notices)
     stranger = localize(Query(elsewhere.panorama(*place), place[2]), encoder, here.index)
     assert present(present(stranger.posterior).outside) > present(result.posterior.outside)
+    # The same encoder on other imagery: nobody measured there, so nothing is promised.
+    assert encoder.card.calibration is not None
+    foreign = {**encoder.card.calibration, "attribution": "somebody else's"}
+    rewrite_card(folder, encoder.card.with_calibration(foreign))
+    bare = localize(
+        Query(here.panorama(*place), place[2]), open_encoder(folder, threads=1), here.index
+    )
+    assert bare.posterior is None and verdict(bare) == "ranked"
+    assert any("this index shows other imagery" in notice for notice in bare.notices)
     doubt = replace(result, posterior=replace(result.posterior, outside=0.9))
     assert "Probably not in this area" in to_text([doubt])

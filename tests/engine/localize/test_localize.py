@@ -233,6 +233,46 @@ def test_neighbours_of_many_are_those_of_each(town):
             np.testing.assert_array_equal(found, np.sort(each))
 
 
+def test_a_gpu_that_fails_while_locating_becomes_a_notice(town):
+    """The first provider's session raises in the middle of a run; the answer comes from the CPU and says so."""
+    from engine.encoder import open_encoder
+    from engine.encoder.session import CPU, CUDA, GraphSession, make_runner
+
+    class Failing:
+        def __init__(self, graph):
+            self.inner = make_runner(graph, CPU, 1)
+
+        def run(self, output_names, input_feed):
+            raise RuntimeError("CUDA error: device lost")
+
+        def get_providers(self):
+            return [CUDA]
+
+        def get_inputs(self):
+            return self.inner.get_inputs()
+
+        def get_outputs(self):
+            return self.inner.get_outputs()
+
+    encoder = open_encoder(town.folder / "linear.encoder", threads=1)
+    graph = (town.folder / "linear.encoder" / "both.onnx").read_bytes()
+    encoder._query = GraphSession(
+        graph,
+        providers=(CUDA, CPU),
+        factory=lambda content, provider, threads: (
+            Failing(content) if provider == CUDA else make_runner(content, provider, threads)
+        ),
+    )
+    place = places(1)[0]
+    result = localize(Query(town.panorama(*place)), encoder, town.index)
+    assert (
+        "CUDA failed while encoding (CUDA error: device lost); continued on CPU." in result.notices
+    )
+    assert result.encoder.about["device"] == "CPU"
+    expected = localize(Query(town.panorama(*place)), town.encoder, town.index)
+    assert [c.tile_id for c in result.candidates] == [c.tile_id for c in expected.candidates]
+
+
 def test_overhead_is_reported(unknown):
     _, result = unknown[0]
     times = result.timings

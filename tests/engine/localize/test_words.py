@@ -56,7 +56,7 @@ def answer(
     ("result", "state", "words"),
     [
         (answer(), "nothing", "No tile lies in the area"),
-        (answer(None, None), "ranked", "this encoder is not calibrated"),
+        (answer(None, None), "ranked", "How sure that is cannot be said."),
         (
             answer(0.97, 0.01, radius=11.2),
             "located",
@@ -75,6 +75,18 @@ def answer(
             "unsure",
             "Probably here: 6 in 10 such answers are right.",
         ),
+        (
+            answer(0.66, 0.1, outside=0.6),
+            "unsure",
+            "Perhaps not in this area. If it is, 6 in 10 such answers are right.",
+        ),
+        (
+            answer(0.97, 0.01, radius=11.2, outside=0.6),
+            "unsure",
+            "Perhaps not in this area. If it is, 9 in 10",
+        ),
+        (answer(0.27, 0.1, 0.09, radius=210.0), "unsure", "No place stands out."),
+        (answer(0.27, 0.24, radius=210.0), "several", "Two places"),
         (answer(0.2, 0.09, radius=None), "unsure", "No place stands out."),
         (answer(0.66, 0.1, radius=400.0), "unsure", "Probably here: 6 in 10"),
         (answer(*[0.05] * 15, radius=None), "unsure", "No place stands out."),
@@ -88,7 +100,7 @@ def test_states(result, state, words):
 
 def test_nothing_is_promised_that_was_not_measured():
     for result in (answer(None), answer(0.2, 0.19), answer(0.97, radius=5.0, outside=0.9)):
-        assert "9 in 10" not in headline(result)
+        assert "within" not in headline(result)
     assert "%" not in to_text([answer(None, None)])
     assert ">99 %" in to_text([answer(0.999, 0.0001, radius=3.0)])
     assert "100 %" not in to_text([answer(0.999, 0.0001, radius=3.0)])
