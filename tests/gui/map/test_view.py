@@ -103,7 +103,8 @@ def test_what_is_told_before_the_page_listens_is_drawn(
     assert driver.ask("document.querySelectorAll('.rank').length") == len(SPOTS)
     assert driver.ask("document.querySelector('.rank.selected').textContent") == "2"
     assert driver.ask("getComputedStyle(document.querySelector('img.heat')).opacity") == "0.5"
-    driver.until(lambda: centre_offset(driver, ground.at(*SPOTS[1])) < 3)  # the flight takes a moment
+    # The flight takes a moment.
+    driver.until(lambda: centre_offset(driver, ground.at(*SPOTS[1])) < 3)
 
 
 def test_clicking_a_circle_selects_and_the_view_stays(new_map: NewMap, ground: Ground) -> None:
