@@ -153,12 +153,18 @@ def test_candidates_by_keys_and_compare_by_space(window: MainWindow, sights, qtb
     assert window.session.answer.rank == 3
     qtbot.waitUntil(lambda: window.session.compared is not None, timeout=SOON)
     _, _, tile = strips.boxes()
-    QTest.mouseMove(strips, tile.center().toPoint())
     candidate = window.session.candidate
     assert candidate is not None and candidate.heading_deg is not None
-    said = (
-        window.workspace.compare._readout.text()
-    )  # the photo looks at the middle: "NE 040° · 20 m"
+    readout = window.workspace.compare._readout
+
+    def pointed() -> bool:
+        """Point at the middle anew: what arrives late clears what was said of the cursor."""
+        QTest.mouseMove(strips, tile.center().toPoint() + QPoint(0, 1))
+        QTest.mouseMove(strips, tile.center().toPoint())
+        return "°" in readout.text()
+
+    qtbot.waitUntil(pointed, timeout=SOON)
+    said = readout.text()  # the photo looks at the middle: "NE 040° · 20 m"
     bearing = float(said.split("°")[0].split()[1])
     assert heading_difference(bearing, candidate.heading_deg) < 2 and said.endswith(" m")
     QTest.keyClick(strips, Qt.Key.Key_Space)
