@@ -68,7 +68,7 @@ def elsewhere(result: Result, area: Bounds | None) -> str:
 
 def say_result(result: Result, area: Bounds | None = None) -> Said:
     """The answer in a sentence or two."""
-    from engine.localize.words import rivals, rounded_radius, verdict
+    from engine.localize.words import maybe_elsewhere, right_in_ten, rivals, rounded_radius, verdict
 
     state = verdict(result)
     if state == "nothing":
@@ -80,9 +80,9 @@ def say_result(result: Result, area: Bounds | None = None) -> Said:
     if state == "ranked":
         return Said(
             translate("Answer", "Best match here."),
-            translate(
+            translate(  # the notices say why: no calibration at all, or one on other imagery
                 "Answer",
-                "How sure that is cannot be said: this encoder is not calibrated. Scores only rank.",
+                "A guess: how sure it is cannot be said for this imagery. Scores only rank.",
             ),
         )
     if state == "outside":
@@ -107,6 +107,19 @@ def say_result(result: Result, area: Bounds | None = None) -> Said:
             doubtful=True,
         )
     if state == "unsure":
+        tenths = right_in_ten(result)
+        if tenths >= 5 and maybe_elsewhere(result):
+            return Said(
+                translate("Answer", "Perhaps not in this area."),
+                translate("Answer", "If it is, {0} in 10 such answers are right.").format(tenths),
+                doubtful=True,
+            )
+        if tenths >= 5:
+            return Said(
+                translate("Answer", "Probably here."),
+                translate("Answer", "{0} in 10 such answers are right.").format(tenths),
+                doubtful=True,
+            )
         return Said(
             translate("Answer", "No place stands out."),
             translate("Answer", "The best matches are listed; take them as hints."),

@@ -62,6 +62,8 @@ def test_one_place_with_its_radius() -> None:
         (posterior(0.4, 0.35), (0.4, 0.35, 0.01), "Two places fit about equally."),
         (posterior(0.3, 0.3, 0.2), (0.3, 0.3, 0.2, 0.01), "3 places fit about equally."),
         (posterior(0.2, 0.01), (0.2, 0.01), "No place stands out."),
+        (posterior(0.65, 0.01), (0.65, 0.01), "Probably here."),
+        (posterior(0.65, 0.01, outside=0.6), (0.65, 0.01), "Perhaps not in this area."),
         (posterior(0.9, outside=0.8, radius=5.0), (0.9,), "Probably not in this area."),
     ],
 )
