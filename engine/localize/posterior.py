@@ -96,7 +96,11 @@ class Calibration:
                 attribution=str(raw["attribution"])[:500],
             )
         except (KeyError, TypeError, ValueError, OverflowError) as error:
-            raise EncoderError(f"the card's calibration cannot be read ({error!r})") from error
+            raise EncoderError(
+                f"the card's calibration is damaged or incomplete ({error})",
+                None,
+                "Calibrate the encoder again, or install it again",
+            ) from error
         levels, quantiles = result.error_levels, result.error_quantiles
         rising = all(a <= b for a, b in itertools.pairwise(levels))
         if len(levels) != len(quantiles) or not levels or not rising or result.places < 1:
