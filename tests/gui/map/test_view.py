@@ -426,3 +426,31 @@ def test_scale_is_metric_and_right(new_map: NewMap, ground: Ground) -> None:
     assert text.endswith(" m")
     a, b = driver.point(*ground.at(-50, 0)), driver.point(*ground.at(50, 0))
     assert float(text.split()[0]) == pytest.approx(width / (b.x() - a.x()) * 100, rel=0.05)
+
+
+def test_a_panel_laid_out_late_calls_no_flight_back(new_map: NewMap, ground: Ground) -> None:
+    driver = new_map()
+    driver.view.set_area(ground.area())
+    driver.view.set_result(make_result(ground, SPOTS))
+    driver.settled()
+    size = driver.view.size()
+    driver.view.select(2)
+    driver.ask("NadirMap.map().getContainer().style.height = '300px'")
+    driver.rest(120)
+    driver.ask("NadirMap.map().getContainer().style.height = ''")
+    driver.view.resize(size)
+    driver.until(lambda: centre_offset(driver, ground.at(*SPOTS[1])) < 3)
+
+
+def test_a_place_chosen_while_the_map_has_no_size_is_shown_when_it_has(
+    new_map: NewMap, ground: Ground
+) -> None:
+    driver = new_map()
+    driver.ask("NadirMap.map().getContainer().style.height = '0'")
+    driver.rest(100)
+    driver.view.set_area(ground.area())
+    driver.view.set_result(make_result(ground, SPOTS))
+    driver.view.select(2)
+    driver.rest(100)
+    driver.ask("NadirMap.map().getContainer().style.height = ''")
+    driver.until(lambda: centre_offset(driver, ground.at(*SPOTS[1])) < 3)
