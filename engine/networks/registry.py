@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import nn
-
 from engine.errors import TrainingError
+from engine.networks.dual import DualEncoder
 
-Builder = Callable[[Mapping[str, Any]], nn.Module]
+Builder = Callable[[Mapping[str, Any]], DualEncoder]
 _BUILDERS: dict[str, Builder] = {}
 
 
@@ -23,7 +22,7 @@ def register_network(name: str) -> Callable[[Builder], Builder]:
     return keep
 
 
-def build_network(name: str, options: Mapping[str, Any]) -> nn.Module:
+def build_network(name: str, options: Mapping[str, Any]) -> DualEncoder:
     """Build the network ``name``.
 
     Raises:

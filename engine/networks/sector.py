@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from engine.networks.dual import DualEncoder
 from engine.networks.registry import register_network
 
 STAGE_STRIDES = ((1, 1), (2, 2), (2, 2), (2, 1))
@@ -153,7 +154,9 @@ class SectorEncoder(nn.Module):
         blocks = F.normalize(grouped.transpose(1, 2), dim=2, eps=1e-6)
         return blocks.flatten(1) / math.sqrt(self.azimuth_blocks)
 
-    def contributions(self, x: Tensor) -> tuple[Tensor, Tensor]:
+    evidence_kind = "contributions"
+
+    def evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Descriptors [N, K * d] and what every place of the map adds to them, [N, d, rows, columns].
 
         The sum over the rows and the columns of block k is block k of the descriptor: the head is linear, its bias
@@ -181,34 +184,6 @@ class SectorEncoder(nn.Module):
         return descriptor, features
 
 
-class ContributionGraph(nn.Module):
-    """What is exported: an encoder that gives ``descriptor`` and ``features``."""
-
-    def __init__(self, encoder: SectorEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encoder.contributions(x)
-
-
-class DualEncoder(nn.Module):
-    """A query and a reference branch that share nothing, and the learned temperature between them.
-
-    ``log_scale`` is the natural logarithm of what scores are multiplied by before the softmax.
-    """
-
-    def __init__(self, query: SectorEncoder, reference: SectorEncoder, scale: float = 14.0) -> None:
-        super().__init__()
-        self.query = query
-        self.reference = reference
-        self.log_scale = nn.Parameter(torch.tensor(math.log(scale)))
-
-    def forward(self, canvases: Tensor, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptors of both sides."""
-        return self.query(canvases), self.reference(tiles)
-
-
 @register_network("sector-resnet")
 def _build(options: Mapping[str, Any]) -> DualEncoder:
-    return DualEncoder(SectorEncoder(**options), SectorEncoder(**options))
+    return DualEncoder(SectorEncoder(**options), SectorEncoder(**options), scale=14.0)

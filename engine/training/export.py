@@ -10,19 +10,30 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from engine.encoder import Branches, Card, Outputs, Training, save_encoder
 from engine.errors import TrainingError
 from engine.networks import DualEncoder, SectorEncoder, build_network
-from engine.networks.sector import CircularConv, ContributionGraph, ResidualBlock
+from engine.networks.sector import CircularConv, ResidualBlock
 from engine.training.checkpoints import load_checkpoint
 from engine.training.recipes import Recipe, recipe_from_dict
 
 OPSET = 17
 TOLERANCE = 1e-4
 _NEXT_TO = {"first": "first_norm", "second": "second_norm", "around": "around_norm"}
+
+
+class _EvidenceGraph(nn.Module):
+    """What is exported: an encoder that gives ``descriptor`` and ``features``."""
+
+    def __init__(self, encoder: SectorEncoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        return self.encoder.evidence(x)
 
 
 def load_model(checkpoint: Path) -> tuple[DualEncoder, Recipe]:
@@ -47,8 +58,8 @@ def export_encoder(checkpoint: Path, out: Path) -> Card:
     name = out.name.removesuffix(".encoder")
     card = card_of(recipe, name)
     branches = (
-        (model.query, card.branches.query),
-        (model.reference, card.branches.reference),
+        (cast(SectorEncoder, model.query), card.branches.query),
+        (cast(SectorEncoder, model.reference), card.branches.reference),
     )
     graphs = {branch.graph: graph_of(encoder) for encoder, branch in branches}
     for encoder, branch in branches:
@@ -80,7 +91,7 @@ def card_of(recipe: Recipe, name: str) -> Card:
 
 def graph_of(encoder: SectorEncoder) -> bytes:
     """An encoder as an ONNX graph: ``image`` [N, 3, H, W] to ``descriptor`` and ``features``."""
-    graph = ContributionGraph(fold_norms(encoder)).eval()
+    graph = _EvidenceGraph(fold_norms(encoder)).eval()
     example = torch.zeros(2, 3, *encoder.input_size)
     axes = {name: {0: "N"} for name in ("image", "descriptor", "features")}
     file = io.BytesIO()
@@ -134,7 +145,7 @@ def parity(encoder: SectorEncoder, graph: bytes, images: int = 3) -> float:
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
     answers = session.run(["descriptor", "features"], {"image": batch})
     with torch.no_grad():
-        wanted = encoder.eval().cpu().contributions(torch.from_numpy(batch))
+        wanted = encoder.eval().cpu().evidence(torch.from_numpy(batch))
     return max(
         float(np.abs(np.asarray(a) - w.numpy()).max()) for a, w in zip(answers, wanted, strict=True)
     )

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from engine.errors import TrainingError
-from engine.networks import DualEncoder, build_network
+from engine.networks import build_network
 from engine.training.average import WeightAverage
 from engine.training.branches import BranchRunner
 from engine.training.cache import find_training_towns, open_towns
@@ -76,8 +76,10 @@ class Trainer:
         self.report_every = report_every
         torch.manual_seed(recipe.seed)
         model = build_network(recipe.network.name, recipe.network_options)
-        assert isinstance(model, DualEncoder)
         self.model = model.to(self.device, memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+        self.model.learn_scale(recipe.loss.scale)
+        assert self.model.logit_scale is not None
+        self._scale = self.model.logit_scale
         self.average = WeightAverage(self.model, recipe.optimiser.average)
         self.optimiser = torch.optim.AdamW(
             _groups(self.model, recipe.optimiser.decay), lr=recipe.optimiser.rate, fused=True
@@ -165,7 +167,7 @@ class Trainer:
                 batch.seen,
                 batch.shift,
                 batch.too_near,
-                self.model.log_scale.exp(),
+                self._scale.exp(),
                 recipe.loss.smoothing,
             )
             loss.backward()
@@ -174,7 +176,7 @@ class Trainer:
             self.optimiser.step()
             self.optimiser.zero_grad(set_to_none=True)
             with torch.no_grad():
-                self.model.log_scale.clamp_(0.0, math.log(recipe.loss.scale_max))
+                self._scale.clamp_(0.0, math.log(recipe.loss.scale_max))
             self.average.update(self.model)
             progress.step += 1
             now = time.perf_counter()
@@ -260,7 +262,7 @@ class Trainer:
             "step",
             step=progress.step,
             loss=round(window.loss / window.steps, 4),
-            scale=round(float(self.model.log_scale.detach().exp()), 2),
+            scale=round(float(self._scale.detach().exp()), 2),
             lr=round(rate, 7),
             share=round(self.share(), 4),
             pairs_per_second=round(window.steps * self.recipe.batch.size / window.seconds, 1),

@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from engine.encoder.preprocess import canvas_to_input, normalise
-from engine.networks.sector import DualEncoder, SectorEncoder
+from engine.networks import DualEncoder
 from engine.photo.polar import polar_warp
 from engine.photo.projections import View, perspective_from_panorama, seen_blocks, to_canvas
 from engine.training.cache import CachedTown
@@ -97,7 +97,7 @@ class TownValidation:
         }
 
     def _encode_tiles(
-        self, pool: ThreadPoolExecutor, branch: SectorEncoder, device: torch.device, bf16: bool
+        self, pool: ThreadPoolExecutor, branch: nn.Module, device: torch.device, bf16: bool
     ) -> Tensor:
         def encode(first: int) -> Tensor:
             images = normalise(self._tiles[first : first + _CHUNK], self._recipe.reference_branch)
@@ -108,7 +108,7 @@ class TownValidation:
     def _measure_kind(
         self,
         pool: ThreadPoolExecutor,
-        branch: SectorEncoder,
+        branch: nn.Module,
         kind: str,
         tiles: Tensor,
         device: torch.device,
@@ -147,7 +147,7 @@ class TownValidation:
         return result
 
     def _photo_codes(
-        self, branch: SectorEncoder, kind: str, index: int, device: torch.device, bf16: bool
+        self, branch: nn.Module, kind: str, index: int, device: torch.device, bf16: bool
     ) -> Tensor:
         """One photo's descriptors at every turn, [subshifts * K, D], weighted by what it sees."""
         recipe = self._recipe
@@ -185,7 +185,7 @@ def _start_thread() -> None:
 
 
 def _encode(
-    branch: SectorEncoder, images: NDArray[np.float32], device: torch.device, bf16: bool
+    branch: nn.Module, images: NDArray[np.float32], device: torch.device, bf16: bool
 ) -> Tensor:
     batch = torch.from_numpy(images).to(device, memory_format=torch.channels_last)
     # Whether gradients are wanted is a thread's own business, so it is said here.

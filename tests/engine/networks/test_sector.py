@@ -49,7 +49,7 @@ def test_turning_the_input_by_a_block_rolls_the_blocks(blocks: int) -> None:
 def test_contributions_add_up_to_the_descriptor(blocks: int) -> None:
     encoder = make(azimuth_blocks=blocks)
     image = torch.randn(2, 3, 64, 256)
-    descriptor, features = encoder.contributions(image)
+    descriptor, features = encoder.evidence(image)
     assert features.shape == (2, 6, 4, 32)
     torch.testing.assert_close(descriptor, encoder(image))
     summed = features.unflatten(3, (blocks, -1)).sum(dim=(2, 4)).transpose(1, 2).flatten(1)

@@ -147,7 +147,7 @@ def test_branches_side_by_side_give_the_same_gradients(
         (query * reference).sum().backward()
         runner.backward(query, reference)
         runner.close()
-        gradients.append([p.grad for n, p in model.named_parameters() if n != "log_scale"])
+        gradients.append([p.grad for n, p in model.named_parameters() if n != "logit_scale"])
     for one, other in zip(*gradients, strict=True):
         torch.testing.assert_close(one, other)
 
