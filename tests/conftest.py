@@ -16,3 +16,14 @@ def realdata() -> Path:
     if not folder.is_dir():
         pytest.skip("no ../shared/realdata beside the project: tests on real files need it")
     return folder
+
+
+@pytest.fixture(scope="session")
+def golden() -> Path:
+    """The folder of numbers that the authors' own code printed (see ``golden_rule``); tests skip where it is not."""
+    folder = ROOT.parent / "shared" / "golden"
+    if not folder.is_dir():
+        pytest.skip(
+            "no ../shared/golden beside the project: tests against official outputs need it"
+        )
+    return folder
