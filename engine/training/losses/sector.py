@@ -15,6 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from engine.training.losses.base import Loss, LossContext, register_loss
+
 
 def shift_scores(query: Tensor, reference: Tensor, seen: Tensor) -> Tensor:
     """Scores of every photo against every tile at every shift.
@@ -92,3 +94,45 @@ def _cross_entropy(logits: Tensor, target: Tensor, unfair: Tensor, smoothing: fl
     candidates = fair.expand_as(logits).flatten(1).sum(1)
     even = (logits * fair).flatten(1).sum(1) / candidates
     return (log_total - (1 - smoothing) * right - smoothing * even).mean()
+
+
+@register_loss("sector-info-nce")
+class SectorInfoNCE(Loss):
+    """:func:`sector_info_nce` on raw descriptors of K blocks by bearing, each block of norm 1/sqrt(K).
+
+    Needs ``azimuth_blocks`` and ``scale`` of the context. Without ``seen`` the photo shows everything, without
+    ``shift`` it is aligned, without ``too_near`` every negative is fair.
+
+    Args:
+        smoothing: share of the target spread evenly over all fair candidates, 0..1.
+        scale, scale_limit: where the learned factor on scores starts, and the most that it may become.
+    """
+
+    learns_scale = True
+
+    def __init__(
+        self, smoothing: float = 0.1, scale: float = 14.0, scale_limit: float = 100.0
+    ) -> None:
+        super().__init__()
+        if not 0 <= smoothing < 1:
+            raise ValueError("smoothing must be from 0 to below 1")
+        self.smoothing, self.start_scale, self.scale_limit = smoothing, scale, scale_limit
+
+    def forward(self, query: Tensor, reference: Tensor, context: LossContext) -> Tensor:
+        """The loss of a batch."""
+        blocks = context.azimuth_blocks
+        if blocks < 1 or context.scale is None:
+            raise ValueError("sector InfoNCE needs descriptors of blocks by bearing, and a scale")
+        count = len(query)
+        seen, shift, too_near = context.seen, context.shift, context.too_near
+        return sector_info_nce(
+            query.unflatten(1, (blocks, -1)),
+            reference.unflatten(1, (blocks, -1)),
+            query.new_ones(count, blocks) if seen is None else seen,
+            query.new_zeros(count) if shift is None else shift,
+            torch.zeros(count, count, dtype=torch.bool, device=query.device)
+            if too_near is None
+            else too_near,
+            context.scale,
+            self.smoothing,
+        )

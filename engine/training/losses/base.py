@@ -1,0 +1,105 @@
+"""What a loss is, what it is told about a batch, and losses by name."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from engine.errors import TrainingError
+
+
+@dataclass(frozen=True)
+class LossContext:
+    """What a loss may know of a batch beside its descriptors. B pairs, gathered from every rank.
+
+    Attributes:
+        scale: the learned factor on scores (not its logarithm); None where none is learned.
+        too_near: bool [B, B], entry (i, j) set where photo ``i`` and another's reference ``j`` are no fair
+            negative; the diagonal is False. None: all are fair.
+        seen: [B, K], how much of each block of bearings the photo shows, 0..1.
+        shift: [B], blocks that the photo must be rolled right to fit its tile, 0..K.
+        azimuth_blocks: K, blocks by bearing in a descriptor; 0: it has none.
+        labels: int [B], the place, or class, of every pair; None: every pair is a place of its own.
+    """
+
+    scale: Tensor | None = None
+    too_near: Tensor | None = None
+    seen: Tensor | None = None
+    shift: Tensor | None = None
+    azimuth_blocks: int = 0
+    labels: Tensor | None = None
+
+
+class Loss(nn.Module):
+    """A loss over a batch of pairs: query ``i`` belongs to reference ``i``.
+
+    It is a module, so that one with weights of its own (:class:`engine.training.losses.cosface.CosFace`) is trained,
+    moved and saved like the model: the trainer gives ``parameters()`` to the optimiser and ``state_dict()`` to the
+    checkpoint.
+
+    ``forward(query, reference, context)`` takes the branches' raw descriptors [B, D], brings them to norm 1 itself
+    where its authors do, and returns a scalar. Descriptors must be of the whole batch: on several GPUs they are
+    gathered before.
+
+    Attributes:
+        learns_scale: whether ``context.scale`` must be there.
+        start_scale: where the learned scale starts.
+        scale_limit: the most that it may become; the least is 1.
+    """
+
+    learns_scale: bool = False
+    start_scale: float = 1.0
+    scale_limit: float = math.inf
+
+    def forward(self, query: Tensor, reference: Tensor, context: LossContext) -> Tensor:
+        """The loss of a batch."""
+        raise NotImplementedError
+
+    def __call__(self, query: Tensor, reference: Tensor, context: LossContext) -> Tensor:
+        """:meth:`forward`, typed."""
+        return super().__call__(query, reference, context)
+
+
+Builder = Callable[..., Loss]
+_BUILDERS: dict[str, Builder] = {}
+
+
+def register_loss(name: str) -> Callable[[Builder], Builder]:
+    """Decorate what builds a loss from the options a recipe gives, as keyword arguments."""
+
+    def keep(builder: Builder) -> Builder:
+        _BUILDERS[name] = builder
+        return builder
+
+    return keep
+
+
+def build_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
+    """Build the loss ``name``.
+
+    Raises:
+        TrainingError: for a name or an option that nobody knows.
+    """
+    if name not in _BUILDERS:
+        known = ", ".join(loss_names())
+        raise TrainingError(f'there is no loss "{name}"', None, f"Known are: {known}")
+    try:
+        return _BUILDERS[name](**(options or {}))
+    except (TypeError, ValueError) as error:
+        raise TrainingError(f'the loss "{name}" cannot be built: {error}') from error
+
+
+def loss_names() -> list[str]:
+    """Every loss that can be built."""
+    return sorted(_BUILDERS)
+
+
+def unit(descriptors: Tensor, normalise: bool = True) -> Tensor:
+    """Descriptors [B, D] in float32 at least (mixed precision ends here), of norm 1 unless told otherwise."""
+    wide = descriptors if descriptors.dtype.itemsize >= 4 else descriptors.float()
+    return F.normalize(wide, dim=1) if normalise else wide
