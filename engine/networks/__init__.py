@@ -1,7 +1,17 @@
 """Networks and their registry. Importing this package imports torch."""
 
 from engine.networks.dual import DualEncoder, descriptors
+from engine.networks.parts import Composed, build_aggregation, build_backbone
 from engine.networks.registry import build_network, register_network
 from engine.networks.sector import SectorEncoder
 
-__all__ = ["DualEncoder", "SectorEncoder", "build_network", "descriptors", "register_network"]
+__all__ = [
+    "Composed",
+    "DualEncoder",
+    "SectorEncoder",
+    "build_aggregation",
+    "build_backbone",
+    "build_network",
+    "descriptors",
+    "register_network",
+]
