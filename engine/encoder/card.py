@@ -21,12 +21,20 @@ VERSION = 1
 CARD_FILE = "card.json"
 CARD_MAX_BYTES = 1 << 20
 HEADING_CONVENTION = "centre-column"
-TILE_UP = "north"
 
 Projection = Literal["equirectangular", "polar", "plain"]
-Resize = Literal["area", "bilinear", "bicubic"]
+Resize = Literal["area", "bilinear", "bicubic", "linear", "gaussian"]
+Channels = Literal["RGB", "BGR"]
+Fit = Literal["stretch", "pad", "crop"]
+Polar = Literal["centred", "safa"]
+TileUp = Literal["north", "south"]
 FeatureKind = Literal["contributions", "attention"]
 Side = Literal["query", "reference"]
+
+RESIZES: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "linear", "gaussian")
+_ADDED: dict[str, Any] = {"channels": "RGB", "fit": "stretch", "polar": "centred"}
+"""Keys of a branch that came later, with what their absence means: a card that does not use them is written, and
+hashed, as if they were not there, so that encoders and indexes made before them stay valid."""
 
 _GRAPH_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,99}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -39,7 +47,7 @@ class Branch:
     Args:
         graph: file name of the ONNX graph inside the encoder's folder; both branches may name the same file.
         input_size: height and width of the graph's input, pixels.
-        mean, std: normalisation of red, green, blue, for values in 0..1.
+        mean, std: normalisation of the three channels in the order that ``channels`` gives, for values in 0..1.
         projection: ``equirectangular``: the photo drawn on 360° by ``bottom_deg..top_deg``, its centre column in
             the middle, unseen pixels 0 after normalisation. ``polar``: a north-up tile unrolled about its centre,
             the far row on top, the centre column looking north. ``plain``: resized, nothing else.
@@ -48,8 +56,16 @@ class Branch:
         tile_pixels: side of the square tile that is cut from the imagery, before the projection (reference only).
         radii: radius of every row of the polar image from the top row down, as a fraction of the tile's half
             extent (polar only); ``None``: linear from the edge to the centre.
-        resize: the rule for ``plain``.
+        resize: how pixels are brought to another size, for ``plain`` and for a photo that is a panorama of the
+            canvas already: ``area`` (every new pixel the mean of what it covers), ``bilinear`` and ``bicubic`` (with
+            antialiasing: Pillow's), ``linear`` (without: OpenCV's), ``gaussian`` (a Gaussian blur of
+            ``(factor - 1) / 2`` pixels, then linear: scikit-image's with ``anti_aliasing``).
         fov_trained_deg: smallest and largest horizontal field of view seen in training (query only).
+        channels: the order in which the graph reads colours.
+        fit: ``plain`` only: ``stretch`` to the input's shape; ``pad``: as large as fits inside, black around it, the
+            odd pixel behind; ``crop``: as small as covers it, the middle kept.
+        polar: ``polar`` only: which grid is sampled. ``centred``: see :func:`engine.photo.polar.polar_warp`.
+            ``safa``: that of the authors of SAFA, see :func:`engine.photo.polar.safa_warp`.
     """
 
     graph: str
@@ -64,6 +80,9 @@ class Branch:
     radii: tuple[float, ...] | None = None
     resize: Resize = "area"
     fov_trained_deg: tuple[float, float] | None = None
+    channels: Channels = "RGB"
+    fit: Fit = "stretch"
+    polar: Polar = "centred"
 
 
 @dataclass(frozen=True)
@@ -107,9 +126,12 @@ class Card:
         descriptor_dim: D.
         azimuth_blocks: K; the descriptor is K blocks of D/K numbers by bearing, each of norm 1/sqrt(K), so that a
             turn of the photo is a shift of blocks. 1: the descriptor is one whole.
-        tile_extents_m: ground extent of a tile, metres; several are read together.
+        tile_extents_m: ground extent of a tile, metres; several are read together, in this order, by a reference
+            graph whose input is [N, S, 3, H, W].
         stride_m: recommended distance between tile centres, metres.
-        query_subshifts: how many times a photo is encoded, rolled by equal parts of a block, for finer headings.
+        query_subshifts: how many times a photo is encoded, rolled by equal parts of a block, for finer headings
+            (where the descriptor is one whole: of the turn, when a heading is to be found; 1 says nothing about it).
+        tile_up: the compass direction at the top of the tiles that the reference graph reads.
         calibration: see :mod:`engine.localize.posterior`; ``None``: scores are all there is.
     """
 
@@ -127,7 +149,7 @@ class Card:
     measured: tuple[dict[str, Any], ...] = ()
     calibration: dict[str, Any] | None = None
     heading_convention: str = HEADING_CONVENTION
-    tile_up: str = TILE_UP
+    tile_up: TileUp = "north"
     format: str = FORMAT
     version: int = VERSION
 
@@ -160,6 +182,10 @@ class Card:
     def to_dict(self) -> dict[str, Any]:
         """The card as JSON values, in the order people read them."""
         raw = asdict(self)
+        for branch in raw["branches"].values():
+            for key, absent in _ADDED.items():
+                if branch[key] == absent:
+                    del branch[key]
         first = (
             "format",
             "version",
@@ -243,7 +269,7 @@ def card_from_dict(raw: Any) -> Card:
         measured=top.mappings("measured"),
         calibration=None if top.peek("calibration") is None else top.mapping("calibration"),
         heading_convention=top.choice("heading_convention", (HEADING_CONVENTION,)),
-        tile_up=top.choice("tile_up", (TILE_UP,)),
+        tile_up=cast(TileUp, top.choice("tile_up", ("north", "south"))),
     )
     top.take("calibration", None)
     pair.done()
@@ -277,6 +303,17 @@ def check_card(card: Card) -> None:
     if reference.radii is not None and len(reference.radii) != reference.input_size[0]:
         raise EncoderError(
             'the card\'s "branches.reference.radii" must have one radius for every input row'
+        )
+    for side, branch in (("query", query), ("reference", reference)):
+        if branch.fit != "stretch" and branch.projection != "plain":
+            raise EncoderError(f'the card\'s "branches.{side}.fit" is for plain branches alone')
+        if branch.polar != "centred" and (branch.projection != "polar" or branch.radii is not None):
+            raise EncoderError(
+                f'the card\'s "branches.{side}.polar" is for polar branches without "radii" alone'
+            )
+    if len(card.tile_extents_m) > 1 and query.graph == reference.graph:
+        raise EncoderError(
+            'the card\'s branches share a graph, which cannot read photos and several "tile_extents_m"'
         )
     if blocks > 1:
         if query.projection != "equirectangular":
@@ -312,7 +349,10 @@ def _branch(pair: Keys, side: Side) -> Branch:
             Projection, keys.choice("projection", ("equirectangular", "polar", "plain"))
         ),
         sha256=keys.text("sha256"),
-        resize=cast(Resize, keys.choice("resize", ("area", "bilinear", "bicubic"), default="area")),
+        resize=cast(Resize, keys.choice("resize", RESIZES, default="area")),
+        channels=cast(Channels, keys.choice("channels", ("RGB", "BGR"), default="RGB")),
+        fit=cast(Fit, keys.choice("fit", ("stretch", "pad", "crop"), default="stretch")),
+        polar=cast(Polar, keys.choice("polar", ("centred", "safa"), default="centred")),
         **optional,
     )
     keys.forget(*(k for k in ("top_deg", "bottom_deg", "tile_pixels", "radii", "fov_trained_deg")))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +13,7 @@ from engine.errors import EncoderError
 from tests.linear_encoder import linear_card
 
 HASH = "a" * 64
+ROOT = Path(__file__).parents[3]
 
 
 def whole_card():
@@ -40,6 +42,35 @@ def test_hash_is_of_what_decides_a_descriptor():
     assert replace(card, branches=replace(card.branches, reference=graph)).hash != card.hash
 
 
+def test_later_keys_are_absent_where_they_say_nothing():
+    card = whole_card()
+    for branch in card.to_dict()["branches"].values():
+        assert not {"channels", "fit", "polar"} & set(branch)
+    reference = replace(card.branches.reference, channels="BGR", polar="safa", radii=None)
+    query = replace(card.branches.query, projection="plain", fit="pad", resize="gaussian")
+    other = replace(
+        card,
+        branches=replace(card.branches, query=query, reference=reference),
+        azimuth_blocks=1,
+        tile_up="south",
+    )
+    raw = other.to_dict()
+    assert raw["branches"]["reference"]["channels"] == "BGR"
+    assert raw["branches"]["reference"]["polar"] == "safa"
+    assert raw["branches"]["query"]["fit"] == "pad"
+    assert read_card(json.dumps(raw)) == other
+    assert len({other.hash, card.hash, replace(other, tile_up="north").hash}) == 3
+
+
+def test_the_shipped_encoder_keeps_its_hash():
+    """The shipped index names this hash; a card that gained keys must not cut it off."""
+    encoder = ROOT / "resources" / "port-nemo-1.encoder"
+    card = read_card((encoder / "card.json").read_bytes())
+    assert card.to_dict() == json.loads((encoder / "card.json").read_text("utf-8"))
+    manifest = json.loads((ROOT / "resources/port-nemo.index/manifest.json").read_text("utf-8"))
+    assert card.hash == manifest["encoder_hash"]
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -53,7 +84,7 @@ def test_hash_is_of_what_decides_a_descriptor():
         ({"stride_m": "8"}, "stride_m"),
         ({"stride_m": float("nan")}, "stride_m"),
         ({"tile_extents_m": []}, "tile_extents_m"),
-        ({"tile_up": "south"}, "tile_up"),
+        ({"tile_up": "east"}, "tile_up"),
         ({"name": "  "}, "name"),
         ({"measured": {}}, "measured"),
         ({"calibration": 3}, "calibration"),
