@@ -10,7 +10,7 @@ from engine.encoder.package import (
     unzip_encoder,
     zip_encoder,
 )
-from engine.encoder.preprocess import canvas_to_input, plain_to_input, tiles_to_input
+from engine.encoder.preprocess import canvas_to_input, plain_to_input, shape_tiles, tiles_to_input
 
 __all__ = [
     "Branch",
@@ -29,6 +29,7 @@ __all__ = [
     "read_package",
     "rewrite_card",
     "save_encoder",
+    "shape_tiles",
     "tiles_to_input",
     "unzip_encoder",
     "zip_encoder",

@@ -32,14 +32,17 @@ def normalise(pixels: NDArray[np.uint8], branch: Branch) -> NDArray[np.float32]:
     return out
 
 
-def tiles_to_input(tiles: NDArray[np.uint8], branch: Branch) -> NDArray[np.float32]:
-    """North-up tiles [N, P, P, 3] to the reference graph's input [N, 3, H, W]: warp or resize, then normalise."""
+def shape_tiles(tiles: NDArray[np.uint8], branch: Branch) -> NDArray[np.uint8]:
+    """North-up tiles [N, P, P, 3] as the reference graph will see them [N, H, W, 3]: warped or resized."""
     height, width = branch.input_size
     if branch.projection == "polar":
-        tiles = polar_warp(tiles, height=height, width=width, radii=branch.radii)
-    else:
-        tiles = _resize(tiles, height, width, branch)
-    return normalise(tiles, branch)
+        return polar_warp(tiles, height=height, width=width, radii=branch.radii)
+    return _resize(tiles, height, width, branch)
+
+
+def tiles_to_input(tiles: NDArray[np.uint8], branch: Branch) -> NDArray[np.float32]:
+    """North-up tiles [N, P, P, 3] to the reference graph's input [N, 3, H, W]: shaped, then normalised."""
+    return normalise(shape_tiles(tiles, branch), branch)
 
 
 def canvas_to_input(
