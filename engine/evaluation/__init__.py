@@ -1,8 +1,8 @@
 """Measuring encoders on datasets, and making their scores into probabilities."""
 
+from engine.datasets.world import Truth, World, read_world
 from engine.evaluation.calibrate import calibrate, collect, fit_calibration, reliability
 from engine.evaluation.evaluate import Evaluation, evaluate
-from engine.evaluation.world import Truth, World, read_world
 
 __all__ = [
     "Evaluation",

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.datasets.world import Truth, World
 from engine.encoder import Encoder
 from engine.errors import DatasetError
 from engine.evaluation.evaluate import query_of
 from engine.evaluation.fitting import logistic_regression, minimise
-from engine.evaluation.world import Truth, World
 from engine.geo import distance_m
 from engine.index import Index
 from engine.localize.plan import make_plan

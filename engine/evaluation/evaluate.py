@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.datasets.world import PANORAMA_FOV_DEG, Truth, World
 from engine.encoder import Encoder
 from engine.errors import DatasetError
 from engine.evaluation.metrics import median, one_percent, rank_of, recall_at, recall_within
-from engine.evaluation.world import PANORAMA_FOV_DEG, Truth, World
 from engine.geo import LocalFrame, distance_m, heading_difference
 from engine.index import Index
 from engine.localize import Query, Result, localize

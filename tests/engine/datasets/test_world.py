@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from engine.datasets import read_world
 from engine.errors import DatasetError
-from engine.evaluation import read_world
 
 HEAD = "file,lat,lon,heading_deg,fov_deg,split\n"
 ROWS = (
