@@ -3,11 +3,13 @@
 from engine.networks.dual import DualEncoder, descriptors
 from engine.networks.parts import Composed, build_aggregation, build_backbone
 from engine.networks.registry import build_network, register_network
+from engine.networks.saig import Saig
 from engine.networks.sector import SectorEncoder
 
 __all__ = [
     "Composed",
     "DualEncoder",
+    "Saig",
     "SectorEncoder",
     "build_aggregation",
     "build_backbone",
