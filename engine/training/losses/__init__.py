@@ -1,5 +1,15 @@
 """Losses, one family a file, each by name. Importing this package registers them all."""
 
+from engine.training.losses import (
+    cosface,
+    info_nce,
+    labelled,
+    sector,
+    soft_triplet,
+    statewide,
+    street,
+    tuples,
+)
 from engine.training.losses.base import (
     Loss,
     LossContext,
@@ -7,21 +17,23 @@ from engine.training.losses.base import (
     loss_names,
     register_loss,
 )
-from engine.training.losses.sector import (
-    SectorInfoNCE,
-    sector_info_nce,
-    shift_scores,
-    shift_targets,
-)
+from engine.training.losses.sector import sector_info_nce, shift_scores, shift_targets
 
 __all__ = [
     "Loss",
     "LossContext",
-    "SectorInfoNCE",
     "build_loss",
+    "cosface",
+    "info_nce",
+    "labelled",
     "loss_names",
     "register_loss",
+    "sector",
     "sector_info_nce",
     "shift_scores",
     "shift_targets",
+    "soft_triplet",
+    "statewide",
+    "street",
+    "tuples",
 ]

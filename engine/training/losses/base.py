@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -25,6 +26,9 @@ class LossContext:
         shift: [B], blocks that the photo must be rolled right to fit its tile, 0..K.
         azimuth_blocks: K, blocks by bearing in a descriptor; 0: it has none.
         labels: int [B], the place, or class, of every pair; None: every pair is a place of its own.
+        negatives: int [B, n], rows of ``reference`` that were mined as negatives of each query, for the losses that
+            take tuples (there ``reference`` has more rows than ``query``, its first B the positives); None: every
+            other pair's reference.
     """
 
     scale: Tensor | None = None
@@ -33,6 +37,7 @@ class LossContext:
     shift: Tensor | None = None
     azimuth_blocks: int = 0
     labels: Tensor | None = None
+    negatives: Tensor | None = None
 
 
 class Loss(nn.Module):
@@ -66,13 +71,14 @@ class Loss(nn.Module):
 
 
 Builder = Callable[..., Loss]
+AnyBuilder = TypeVar("AnyBuilder", bound=Builder)
 _BUILDERS: dict[str, Builder] = {}
 
 
-def register_loss(name: str) -> Callable[[Builder], Builder]:
+def register_loss(name: str) -> Callable[[AnyBuilder], AnyBuilder]:
     """Decorate what builds a loss from the options a recipe gives, as keyword arguments."""
 
-    def keep(builder: Builder) -> Builder:
+    def keep(builder: AnyBuilder) -> AnyBuilder:
         _BUILDERS[name] = builder
         return builder
 
@@ -103,3 +109,32 @@ def unit(descriptors: Tensor, normalise: bool = True) -> Tensor:
     """Descriptors [B, D] in float32 at least (mixed precision ends here), of norm 1 unless told otherwise."""
     wide = descriptors if descriptors.dtype.itemsize >= 4 else descriptors.float()
     return F.normalize(wide, dim=1) if normalise else wide
+
+
+def others(count: int, context: LossContext, exclude_near: bool, device: torch.device) -> Tensor:
+    """Bool [B, B]: the pairs (i, j) that are negatives, photo ``i`` and reference ``j``.
+
+    That is everything but the diagonal and, with ``exclude_near``, but what is too near.
+    """
+    negative = ~torch.eye(count, dtype=torch.bool, device=device)
+    if exclude_near and context.too_near is not None:
+        negative &= ~context.too_near
+    return negative
+
+
+def fair_cross_entropy(logits: Tensor, target: Tensor, fair: Tensor, smoothing: float) -> Tensor:
+    """Cross entropy over all but the first dimension, leaving out what is not fair; mean over the first.
+
+    With everything fair and one-hot targets this is ``torch.nn.functional.cross_entropy`` with label smoothing.
+
+    Args:
+        logits: [N, ...]; target: the same shape, shares of the truth that sum to 1 in each row.
+        fair: bool, broadcastable to ``logits``: the candidates.
+        smoothing: share of the target spread evenly over the candidates, 0..1.
+    """
+    log_total = torch.logsumexp(logits.masked_fill(~fair, -1e4).flatten(1), dim=1)
+    right = (target * logits).flatten(1).sum(1)
+    weight = fair.to(logits.dtype)
+    candidates = weight.expand_as(logits).flatten(1).sum(1)
+    even = (logits * weight).flatten(1).sum(1) / candidates
+    return (log_total - (1 - smoothing) * right - smoothing * even).mean()

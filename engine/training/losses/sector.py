@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from engine.training.losses.base import Loss, LossContext, register_loss
+from engine.training.losses.base import Loss, LossContext, fair_cross_entropy, register_loss
 
 
 def shift_scores(query: Tensor, reference: Tensor, seen: Tensor) -> Tensor:
@@ -78,22 +78,12 @@ def sector_info_nce(
     target = torch.zeros_like(logits)
     index = torch.arange(count, device=logits.device)
     target[index, index] = shift_targets(shift, blocks).to(logits.dtype)
-    unfair = too_near[:, :, None]
-    by_photo = _cross_entropy(logits, target, unfair, smoothing)
-    by_tile = _cross_entropy(
-        logits.transpose(0, 1), target.transpose(0, 1), unfair.transpose(0, 1), smoothing
+    fair = ~too_near[:, :, None]
+    by_photo = fair_cross_entropy(logits, target, fair, smoothing)
+    by_tile = fair_cross_entropy(
+        logits.transpose(0, 1), target.transpose(0, 1), fair.transpose(0, 1), smoothing
     )
     return (by_photo + by_tile) / 2
-
-
-def _cross_entropy(logits: Tensor, target: Tensor, unfair: Tensor, smoothing: float) -> Tensor:
-    """Over the last two dimensions, leaving out what is unfair; mean over the first."""
-    fair = (~unfair).to(logits.dtype)
-    log_total = torch.logsumexp(logits.masked_fill(unfair, -1e4).flatten(1), dim=1)
-    right = (target * logits).flatten(1).sum(1)
-    candidates = fair.expand_as(logits).flatten(1).sum(1)
-    even = (logits * fair).flatten(1).sum(1) / candidates
-    return (log_total - (1 - smoothing) * right - smoothing * even).mean()
 
 
 @register_loss("sector-info-nce")
