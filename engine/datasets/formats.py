@@ -8,8 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from engine.datasets.cvact import open_cvact
+from engine.datasets.cvusa import open_cvusa
+from engine.datasets.gsv import open_gsv_cities
 from engine.datasets.pairs import open_pairs
 from engine.datasets.records import Dataset
+from engine.datasets.streets import open_sfxl, open_streets
+from engine.datasets.university import open_university
+from engine.datasets.vigor import open_vigor
 from engine.datasets.world_tiles import open_world
 from engine.errors import DatasetError
 
@@ -23,7 +29,16 @@ class Format:
 
 
 FORMATS: dict[str, Format] = {
+    "cvact": Format(open_cvact, "ACT_data.mat, ANU_data_small/ and ANU_data_test/"),
+    "cvusa": Format(open_cvusa, "splits/*-19zl.csv, bingmap/ and streetview/"),
+    "gsv-cities": Format(open_gsv_cities, "Dataframes/CITY.csv and Images/CITY/"),
     "pairs": Format(open_pairs, "pairs.csv (query,reference,...), or queries/ and references/"),
+    "sfxl": Format(
+        open_sfxl, "train/, val/ and test/ of @-named photos, queries_v1 and queries_v2"
+    ),
+    "university": Format(open_university, "train/VIEW/BUILDING/ and test/query_VIEW, gallery_VIEW"),
+    "vg": Format(open_streets, "images/SPLIT/database and queries of @-named photos"),
+    "vigor": Format(open_vigor, "splits/CITY/*.txt, CITY/panorama and CITY/satellite"),
     "world": Format(open_world, "imagery.tif, queries.csv and what it names (nadir world)"),
 }
 

@@ -116,10 +116,10 @@ class Dataset:
     split: str
     queries: Records
     references: Records
-    positives: tuple[Indices, ...]
+    positives: Sequence[Indices]
     query_reader: Callable[[Path, int], tuple[Pixels, View]]
     reference_reader: Callable[[Path, int], Pixels]
-    semi_positives: tuple[Indices, ...] = ()
+    semi_positives: Sequence[Indices] = ()
     rule: str = "strict"
     radius_m: float | None = None
     notes: tuple[str, ...] = ()
