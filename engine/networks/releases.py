@@ -29,6 +29,8 @@ class Found:
         variant: what people call it ("SAIG-S with SMD").
         query_size, reference_size: [H, W] that its authors use, as far as the weights tell; the user may override
             them (``resize`` below is then asked).
+        choices: options that the weights do not tell, each with the values that it may have: the user says which. A
+            pooling without parameters leaves no trace, for instance.
     """
 
     network: str
@@ -36,6 +38,7 @@ class Found:
     query_size: Size
     reference_size: Size
     options: Mapping[str, Any] = field(default_factory=dict)
+    choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
