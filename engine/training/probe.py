@@ -1,0 +1,254 @@
+"""What the window asks of training before it starts one: ``python -m engine.training.probe devices|check|measure``.
+
+The window imports no torch, so these are short programs of their own. They print JSON lines like the trainer's:
+
+* ``devices``: torch (version), devices: list of {name, title, free_bytes, total_bytes}.
+* ``check``: ``recipe`` with the recipe as plain values; ``data`` with what the folder holds and what is still to be
+  rendered; one ``pair`` {photo, tile, name} for each preview written.
+* ``measure``: ``measured`` with steps_per_second, pairs_per_second, memory_bytes, total_steps, seconds of the whole
+  training, free_bytes of the device, and render_s where data must be rendered first.
+
+What is wrong is one ``error`` event (problem, remedy), and the exit code is 1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+import torch
+
+from engine.errors import DatasetError, NadirError, TrainingError
+from engine.training.cache import find_towns, open_town
+from engine.training.events import to_stdout
+from engine.training.preview import preview_towns
+from engine.training.recipes import Recipe, load_recipe
+from engine.training.trainer import Trainer
+from engine.world.cache import make_training_town, town_folder
+
+WARM_STEPS = 2
+STEPS = 6
+LONGEST_S = 45.0
+SMALL_KM2 = 0.05
+"""The town that is rendered to measure with and to show, where no data is there yet."""
+
+
+def devices() -> None:
+    """Say what this interpreter can compute on."""
+    free, total = host_memory()
+    name = torch.backends.cpu.get_cpu_capability() if hasattr(torch.backends, "cpu") else ""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    found: list[dict[str, Any]] = [
+        {"name": "cpu", "title": f"CPU, {cores} cores", "free_bytes": free, "total_bytes": total}
+    ]
+    for index in range(torch.cuda.device_count() if torch.cuda.is_available() else 0):
+        free, total = torch.cuda.mem_get_info(index)
+        found.append(
+            {
+                "name": f"cuda:{index}",
+                "title": torch.cuda.get_device_name(index),
+                "free_bytes": free,
+                "total_bytes": total,
+            }
+        )
+    to_stdout("devices", torch=torch.__version__, capability=name, devices=found)
+
+
+def host_memory() -> tuple[int, int]:
+    """Bytes of memory that are free for a new program, and in all; 0 where that is not known."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            told = {
+                name: int(rest.split()[0]) << 10
+                for name, _, rest in (line.partition(":") for line in file)
+            }
+        return told["MemAvailable"], told["MemTotal"]
+    except (OSError, ValueError, KeyError, IndexError):
+        pass
+    try:
+        page = os.sysconf("SC_PAGE_SIZE")
+        total = page * os.sysconf("SC_PHYS_PAGES")
+        return page * os.sysconf("SC_AVPHYS_PAGES"), total
+    except (ValueError, OSError, AttributeError):
+        return 0, 0
+
+
+def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None:
+    """Say whether recipe and data are good for a start, and show some pairs."""
+    to_stdout("recipe", recipe=recipe.to_dict())
+    wanted = dict.fromkeys(recipe.data.towns, "train")
+    wanted |= dict.fromkeys(recipe.data.validation, "validation")
+    missing = [s for s in wanted if not (town_folder(data, s) / "meta.json").exists()]
+    towns = [open_town(folder) for folder in find_towns(data)] if data.is_dir() else []
+    if not towns and not missing:
+        known = "town-*/meta.json"
+        if not data.is_dir():
+            raise DatasetError("there is no such folder", data, "Choose the folder of the data")
+        raise DatasetError(
+            f"holds no training towns: there is no {known} in it",
+            data,
+            "Choose another folder, or a recipe that renders its own",
+        )
+    train = [town for town in towns if town.split == "train"]
+    if not train and not any(wanted[seed] == "train" for seed in missing):
+        raise DatasetError("holds no town to train on, only to validate", data)
+    rendered = sum(
+        recipe.data.pairs if wanted[seed] == "train" else recipe.data.validation_pairs
+        for seed in missing
+    )
+    to_stdout(
+        "data",
+        folder=str(data),
+        towns=len(train),
+        pairs=sum(map(len, train)),
+        validation=sum(len(town) for town in towns if town.split != "train"),
+        to_render=len(missing),
+        pairs_to_render=rendered,
+    )
+    if previews is None:
+        return
+    previews.mkdir(parents=True, exist_ok=True)
+    with some_data(recipe, data, pairs) as folder:
+        shown = [t for t in map(open_town, find_towns(folder)) if t.split == "train"]
+        for pair in preview_towns(shown, recipe, previews, pairs):
+            to_stdout("pair", **pair)
+
+
+@contextmanager
+def some_data(recipe: Recipe, data: Path, pairs: int) -> Iterator[Path]:
+    """The folder of data; where it holds nothing yet, another one with one small town of the same making."""
+    towns = [open_town(folder) for folder in find_towns(data)] if data.is_dir() else []
+    if any(town.split == "train" and len(town) for town in towns):
+        yield data
+        return
+    with tempfile.TemporaryDirectory(prefix="nadir-probe-") as folder:
+        seed = recipe.data.towns[0] if recipe.data.towns else 1
+        make_training_town(Path(folder), seed, SMALL_KM2, pairs, "train")
+        yield Path(folder)
+
+
+class _EnoughError(Exception):
+    """The measurement has what it wants."""
+
+
+def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> None:
+    """Train a few steps of the real thing, in a folder that is thrown away, and reckon from them."""
+    steps: list[tuple[float, dict[str, Any]]] = []
+    began = time.perf_counter()
+
+    def listen(event: str, **values: Any) -> None:
+        if event != "step":
+            return
+        steps.append((time.perf_counter(), values))
+        if len(steps) >= WARM_STEPS + STEPS or time.perf_counter() - began > LONGEST_S:
+            raise _EnoughError
+
+    start = time.perf_counter()
+    with some_data(recipe, data, 2 * recipe.batch.size) as folder:
+        render_s = time.perf_counter() - start if folder != data else 0.0
+        watched = replace(
+            recipe,
+            validation=replace(recipe.validation, every=1 << 30),
+            optimiser=replace(
+                recipe.optimiser, steps=max(recipe.optimiser.steps, WARM_STEPS + STEPS)
+            ),
+        )
+        with tempfile.TemporaryDirectory(prefix="nadir-probe-") as out:
+            trainer = Trainer(
+                watched, folder, Path(out), device=device, emit=listen, report_every=1
+            )
+            with suppress(_EnoughError):
+                trainer.run()
+    if not steps:
+        raise TrainingError("no step of it was finished", None, "Choose smaller batches")
+    warm = min(WARM_STEPS, len(steps) - 1)
+    timed = steps[warm:]
+    seconds = (timed[-1][0] - timed[0][0]) / (len(timed) - 1) if len(timed) > 1 else LONGEST_S
+    total = recipe.optimiser.steps
+    whole = minutes * 60 if minutes is not None else total * seconds
+    free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else host_memory()[0]
+    to_stdout(
+        "measured",
+        device=device,
+        steps_per_second=round(1 / seconds, 4),
+        pairs_per_second=round(recipe.batch.size / seconds, 2),
+        total_steps=total if minutes is None else round(whole / seconds),
+        seconds=round(whole, 1),
+        memory_bytes=peak_memory(device),
+        free_bytes=free,
+        waiting=round(sum(s["waiting"] for _, s in timed) / len(timed), 3),
+        render_s=round(render_estimate(recipe, data, render_s), 1),
+    )
+
+
+def render_estimate(recipe: Recipe, data: Path, small_s: float) -> float:
+    """Seconds until the missing towns are rendered, from how long a small one took; 0 where none is missing."""
+    towns = [(seed, recipe.data.pairs) for seed in recipe.data.towns]
+    towns += [(seed, recipe.data.validation_pairs) for seed in recipe.data.validation]
+    missing = [n for seed, n in towns if not (town_folder(data, seed) / "meta.json").exists()]
+    if not missing or not small_s:
+        return 60.0 * len(missing) / min(max(1, len(missing)), os.cpu_count() or 1)
+    # A town costs by its area, its panoramas by their number; the small one had both in some proportion.
+    each = [
+        small_s * max(recipe.data.area_km2 / SMALL_KM2, n / (2 * recipe.batch.size))
+        for n in missing
+    ]
+    return sum(each) / min(len(each), os.cpu_count() or 1)
+
+
+def peak_memory(device: str) -> int:
+    """The most memory this program and its workers have had, bytes: of the GPU where there is one."""
+    if device.startswith("cuda"):
+        return int(torch.cuda.max_memory_reserved(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return unit * (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line of the module."""
+    parser = argparse.ArgumentParser(prog="python -m engine.training.probe")
+    verbs = parser.add_subparsers(dest="verb", required=True)
+    verbs.add_parser("devices")
+    checked, measured = verbs.add_parser("check"), verbs.add_parser("measure")
+    for verb in (checked, measured):
+        verb.add_argument("--recipe", required=True)
+        verb.add_argument("--data", type=Path, required=True)
+    checked.add_argument("--previews", type=Path)
+    checked.add_argument("--pairs", type=int, default=6)
+    measured.add_argument("--device", default="cpu")
+    measured.add_argument("--minutes", type=float)
+    args = parser.parse_args(argv)
+    try:
+        if args.verb == "devices":
+            devices()
+        elif args.verb == "check":
+            check(load_recipe(args.recipe), args.data, args.previews, args.pairs)
+        else:
+            measure(load_recipe(args.recipe), args.data, args.device, args.minutes)
+    except NadirError as error:
+        to_stdout("error", problem=error.problem, remedy=error.remedy, file=_text(error.path))
+        return 1
+    except torch.OutOfMemoryError as error:
+        to_stdout("error", problem="does not fit into the device's memory", detail=str(error))
+        return 1
+    return 0
+
+
+def _text(path: Path | None) -> str | None:
+    return str(path) if path is not None else None
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
