@@ -28,9 +28,10 @@ translate = QCoreApplication.translate
 T = TypeVar("T")
 
 # A lane runs its jobs in order on threads of its own: `engine` is one thread, so that an open index is only ever
-# touched from it; `files` reads photos; `view` draws what a panel asks for.
-Lane = Literal["engine", "files", "view"]
-_THREADS: dict[Lane, int] = {"engine": 1, "files": 1, "view": 1}
+# touched from it; `files` reads photos; `view` draws what a panel asks for; `watch` looks after trainings and `tools`
+# waits for the programs that they need.
+Lane = Literal["engine", "files", "view", "watch", "tools"]
+_THREADS: dict[Lane, int] = {"engine": 1, "files": 1, "view": 1, "watch": 1, "tools": 1}
 _REPORT_EVERY_S = 0.03
 
 

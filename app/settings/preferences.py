@@ -34,6 +34,8 @@ class Preferences:
     recent_encoders: tuple[str, ...] = ()
     recent_indexes: tuple[str, ...] = ()
     folder: str = ""
+    python: str = ""  # the interpreter that trains; empty: looked for
+    runs: str = ""  # the folder of training runs; empty: the program's own
     window: str = ""  # size and place, as Qt writes them, in base64
 
 

@@ -1,0 +1,133 @@
+"""The page of curves: loss, recall, learning rate, throughput, waiting and memory of one run or of several."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from PySide6.QtCore import Qt
+from PySide6.QtGui import QResizeEvent
+from PySide6.QtWidgets import QGridLayout, QScrollArea, QWidget
+
+from app.theme import STEP
+from app.training.events import Series
+from app.training.plots import CurveCard, Line, plain, scientific
+from app.training.runs import Run, State
+from app.training.words import gigabytes, percent, query_name
+
+TWO_FROM, THREE_FROM = 620, 1180  # pixels of width from which cards stand two and three in a row
+CARD_MIN = 168
+MEMORY_KEYS = ("memory_bytes", "memory")
+
+
+class Curves(QScrollArea):
+    """Six cards under one cursor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.setWidgetResizable(True)
+        self.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.setAccessibleName(self.tr("Curves"))
+        share: Callable[[float, float], str] = lambda v, s: plain(100 * v, 100 * s)  # noqa: E731
+        self.loss = CurveCard(self.tr("Loss"), lambda v: f"{v:.3f}", plain)
+        self.recall = CurveCard(self.tr("Recall, %"), percent, share, bottom=0.0, top=1.0)
+        self.rate = CurveCard(
+            self.tr("Learning rate"), lambda v: f"{v:.2e}", scientific, bottom=0.0
+        )
+        self.speed = CurveCard(self.tr("Pairs a second"), lambda v: f"{v:,.1f}", plain, bottom=0.0)
+        self.waiting = CurveCard(
+            self.tr("Waiting for data, %"), percent, share, bottom=0.0, top=1.0
+        )
+        self.memory = CurveCard(
+            self.tr("Memory, GB"), gigabytes, lambda v, s: plain(v / 1e9, s / 1e9), bottom=0.0
+        )
+        self.waiting.setToolTip(
+            self.tr("Share of the time that the network waits for batches. Near 0 is good.")
+        )
+        self.cards = (self.loss, self.recall, self.rate, self.speed, self.waiting, self.memory)
+        inside = QWidget()
+        self._grid = QGridLayout(inside)
+        self._grid.setContentsMargins(3 * STEP, 2 * STEP, 3 * STEP, 3 * STEP)
+        self._grid.setSpacing(2 * STEP)
+        for card in self.cards:
+            card.setMinimumHeight(CARD_MIN)
+            card.pointed.connect(self._point)
+        self.setWidget(inside)
+        self._columns = 0
+        self._arrange()
+
+    def show_runs(self, runs: list[Run]) -> None:
+        """Draw the first run's curves, with those of the others beside them."""
+        several = len(runs) > 1
+        for card, keys, noisy in (
+            (self.loss, ("loss",), True),
+            (self.rate, ("lr",), False),
+            (self.speed, ("pairs_per_second",), False),
+            (self.waiting, ("waiting",), False),
+            (self.memory, MEMORY_KEYS, False),
+        ):
+            lines = [_line(run, keys, noisy) for run in runs]
+            card.show_lines(lines, named=several)
+        if several:
+            recalls = [_recall_line(run.name, run.story.mean_recall()) for run in runs]
+            self.recall.show_lines(recalls, named=True)
+        else:
+            self.recall.show_lines(_recalls(runs[0]) if runs else [], named=True)
+        self._say_empty(runs[0] if runs else None)
+
+    def _say_empty(self, run: Run | None) -> None:
+        waiting = run is not None and run.live
+        nothing = self.tr("The first numbers come after some steps.")
+        if run is not None and run.state == State.DATA:
+            nothing = self.tr("The data is being rendered; training starts after that.")
+        elif not waiting:
+            nothing = self.tr("This run told nothing.")
+        for card in self.cards:
+            card.say_empty(nothing)
+        self.recall.say_empty(
+            self.tr("Comes with the first validation.")
+            if waiting
+            else self.tr("No validation yet.")
+        )
+
+    def _point(self, step: float | None) -> None:
+        for card in self.cards:
+            card.point(step)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._arrange()
+
+    def _arrange(self) -> None:
+        wide = self.viewport().width()
+        columns = 3 if wide >= THREE_FROM else 2 if wide >= TWO_FROM else 1
+        if columns == self._columns:
+            return
+        self._columns = columns
+        for at, card in enumerate(self.cards):
+            self._grid.addWidget(card, at // columns, at % columns)
+        for column in range(3):
+            self._grid.setColumnStretch(column, 1 if column < columns else 0)
+
+
+def _line(run: Run, keys: tuple[str, ...], noisy: bool) -> Line:
+    series = next((run.story.series[key] for key in keys if key in run.story.series), Series())
+    return Line(run.name, series.steps, series.values, noisy=noisy)
+
+
+def _recalls(run: Run) -> list[Line]:
+    """The first measure of every kind of query."""
+    firsts: dict[str, tuple[str, Series]] = {}
+    for key, series in run.story.recalls.items():
+        query, _, metric = key.rpartition(" ")
+        firsts.setdefault(query, (metric, series))
+    metrics = {metric for metric, _ in firsts.values()}
+    return [
+        _recall_line(
+            query_name(query) if len(metrics) == 1 else f"{query_name(query)}, {metric}", series
+        )
+        for query, (metric, series) in firsts.items()
+    ]
+
+
+def _recall_line(name: str, series: Series) -> Line:
+    return Line(name, series.steps, series.values, dots=True)

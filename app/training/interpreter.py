@@ -1,0 +1,289 @@
+"""The Python that trains: finding one that has what training needs, asking it things, running its tools. No Qt here.
+
+The window never imports torch. Whatever needs it is a short program of ``engine.training.probe`` or the command line,
+run by an interpreter that has it: this one, the checkout's own environment, or one the user chose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import engine
+from app.training import processes
+from engine.errors import TrainingError
+from engine.progress import Report
+
+NEEDED = ("torch", "onnx", "onnxscript", "numpy", "PIL", "engine")
+# Plain enough for any Python 3: says which of the modules named it can find.
+_FIND = (
+    "import importlib.util, json, sys\n"
+    "print(json.dumps({'version': list(sys.version_info[:3]),"
+    " 'found': [n for n in sys.argv[1:] if importlib.util.find_spec(n)]}))"
+)
+_ASK_S = 120.0
+_POLL_S = 0.05
+_STDERR_LINES = 40
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something to compute on. Memory in bytes; 0 where that is not known."""
+
+    name: str
+    title: str
+    free: int = 0
+    total: int = 0
+
+    @property
+    def gpu(self) -> bool:
+        return self.name != "cpu"
+
+
+@dataclass(frozen=True)
+class Interpreter:
+    """A Python that can train."""
+
+    path: Path
+    torch: str
+    devices: tuple[Device, ...]
+
+
+def source_root() -> Path | None:
+    """The checkout this program runs from; None in a frozen build."""
+    if getattr(sys, "frozen", False):
+        return None
+    return Path(engine.__file__).resolve().parents[1]
+
+
+def candidates(chosen: str) -> list[Path]:
+    """Interpreters worth asking, in order."""
+    if chosen:
+        return [Path(chosen)]
+    found = []
+    root = source_root()
+    if root is not None:
+        found.append(Path(sys.executable))
+        for name in ("bin/python", "Scripts/python.exe"):
+            found.append(root / ".venv" / name)
+    return list(dict.fromkeys(path for path in found if path.is_file()))
+
+
+def environment(token: str = "") -> dict[str, str]:
+    """What is added to the environment of an interpreter: where the engine lies, and whose child it is."""
+    root = source_root()
+    values = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    if root is not None:
+        kept = os.environ.get("PYTHONPATH", "")
+        values["PYTHONPATH"] = os.pathsep.join([str(root), *([kept] if kept else [])])
+    if token:
+        values[processes.TOKEN] = token
+    return values
+
+
+def folder_to_run_in() -> Path:
+    """Where tools are started: the checkout, else the user's own folder."""
+    return source_root() or Path.home()
+
+
+class MissingError(TrainingError):
+    """No interpreter can train; ``lacks`` are the modules it does not have, ``python`` the best one there is."""
+
+    def __init__(
+        self, problem: str, python: Path | None, lacks: Sequence[str], remedy: str
+    ) -> None:
+        super().__init__(problem, python, remedy)
+        self.python = python
+        self.lacks = tuple(lacks)
+
+
+def find_interpreter(chosen: str, report: Report) -> Interpreter:
+    """The first interpreter that has all that is needed, and its devices.
+
+    Raises:
+        MissingError: what is missing where.
+    """
+    best: MissingError | None = None
+    tried = candidates(chosen)
+    for at, path in enumerate(tried):
+        report(at, len(tried), "")
+        lacking = lacks(path)
+        if lacking == ():
+            return ask_devices(path, report)
+        if lacking is None:
+            error = MissingError("is no Python that can be started", path, (), "Choose another one")
+        else:
+            error = MissingError(f"lacks {', '.join(lacking)}", path, lacking, "")
+        best = best or error
+    if best is None:
+        best = MissingError("no Python for training is known", None, ("torch",), "")
+    raise best
+
+
+def lacks(python: Path) -> tuple[str, ...] | None:
+    """Which of the modules that training needs an interpreter does not have; None where it is none."""
+    try:
+        done = subprocess.run(
+            [str(python), "-c", _FIND, *NEEDED],
+            capture_output=True,
+            text=True,
+            timeout=_ASK_S,
+            cwd=folder_to_run_in(),
+            env={**os.environ, **environment()},
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+        told = json.loads(done.stdout.splitlines()[-1])
+        found = set(told["found"])
+        if tuple(told["version"]) < (3, 11, 0):
+            return None
+    except (OSError, ValueError, IndexError, KeyError, TypeError, subprocess.TimeoutExpired):
+        return None
+    return tuple(name for name in NEEDED if name not in found)
+
+
+def install_command(python: Path | None) -> str:
+    """What to type so that an interpreter can train."""
+    root = source_root()
+    what = f"{root}[train]" if root is not None else "nadir[train]"
+    quoted = f'"{python}"' if python and " " in str(python) else str(python or "python3")
+    return f'{quoted} -m pip install "{what}"'
+
+
+def ask_devices(python: Path, report: Report) -> Interpreter:
+    """What an interpreter can compute on."""
+    for event in probe(python, ["devices"], report):
+        if event["event"] == "devices":
+            listed = tuple(
+                Device(
+                    str(raw["name"]),
+                    str(raw["title"]),
+                    int(raw.get("free_bytes") or 0),
+                    int(raw.get("total_bytes") or 0),
+                )
+                for raw in event["devices"]
+            )
+            return Interpreter(python, str(event["torch"]), listed)
+    raise TrainingError("did not say what it can compute on", python, "Choose another Python")
+
+
+def probe(python: Path, arguments: Sequence[str], report: Report) -> Iterator[dict[str, Any]]:
+    """Run ``engine.training.probe`` and give its events as they come.
+
+    Raises:
+        TrainingError: what it said went wrong, or the end of what it wrote when it broke.
+    """
+    yield from run_tool([str(python), "-m", "engine.training.probe", *arguments], report)
+
+
+def run_tool(command: Sequence[str], report: Report) -> Iterator[dict[str, Any]]:
+    """Run a tool that speaks JSON lines; other lines it prints are passed over. Cancelling ends its whole family."""
+    token = f"tool-{os.getpid()}-{time.monotonic_ns()}"
+    try:
+        process = subprocess.Popen(
+            list(command),
+            cwd=folder_to_run_in(),
+            env={**os.environ, **environment(token)},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=sys.platform != "win32",
+        )
+    except OSError as error:
+        raise TrainingError(
+            f"cannot be started ({error.strerror})", command[0], "Choose another Python"
+        ) from error
+    lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+    complaints: deque[str] = deque(maxlen=_STDERR_LINES)
+    assert process.stdout is not None and process.stderr is not None
+    out, err = process.stdout, process.stderr
+    readers = [
+        threading.Thread(target=_pass_on, args=(out, lines.put), daemon=True),
+        threading.Thread(target=_pass_on, args=(err, complaints.append), daemon=True),
+    ]
+    for reader in readers:
+        reader.start()
+    problem: TrainingError | None = None
+    try:
+        while True:
+            report(0, 0, "")
+            with contextlib.suppress(queue.Empty):
+                line = lines.get(timeout=_POLL_S)
+                if line is None:
+                    break
+                event = _event(line)
+                if event is None:
+                    continue
+                if event["event"] == "error":
+                    remedy = str(event.get("remedy") or "")
+                    problem = TrainingError(str(event.get("problem")), event.get("file"), remedy)
+                else:
+                    yield event
+        code = process.wait()
+        readers[1].join(1.0)
+        if problem is not None:
+            raise problem
+        if code:
+            raise broken("\n".join(complaints), code)
+    finally:
+        if process.poll() is None:
+            processes.end(process.pid, token)
+        process.wait()
+        for reader in readers:
+            reader.join(1.0)
+        out.close()
+        err.close()
+
+
+def _pass_on(stream: Any, take: Callable[[Any], object]) -> None:
+    with contextlib.suppress(ValueError, OSError):
+        for line in stream:
+            take(line.rstrip("\n"))
+    take(None if take.__name__ == "put" else "")
+
+
+def _event(line: str) -> dict[str, Any] | None:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return None
+    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None
+
+
+def broken(complaints: str, code: int) -> TrainingError:
+    """What a tool that ended badly left behind: ``nadir: ...`` where it said so itself, else its last line."""
+    lines = [line.strip() for line in complaints.splitlines() if line.strip()]
+    for line in reversed(lines):
+        if line.startswith("nadir: "):
+            return TrainingError(line.removeprefix("nadir: ").rstrip("."))
+    last = lines[-1] if lines else ""
+    why = f": {last}" if last else ""
+    return TrainingError(f"it ended with {exit_words(code)}{why}")
+
+
+def exit_words(code: int) -> str:
+    """An exit code as people say it."""
+    if code < 0:
+        import signal
+
+        try:
+            name = signal.Signals(-code).name
+        except ValueError:
+            name = str(-code)
+        killed = {"SIGKILL": "killed, perhaps for want of memory", "SIGSEGV": "crashed"}
+        return f"signal {name} ({killed[name]})" if name in killed else f"signal {name}"
+    return f"exit code {code}"
