@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import __version__
-from engine.commands import evaluate, index, localize
+from engine.commands import evaluate, import_, index, localize
 from engine.commands.common import Progress, angle, count
 from engine.errors import Cancelled, NadirError, TrainingError
 
@@ -82,6 +82,9 @@ def make_parser(verb: str = "") -> argparse.ArgumentParser:
         child = verbs.add_parser(name, help=text)
         if verb == name:
             _add_training(child, name)
+    import_.add_arguments(
+        verbs.add_parser("import", help="make an encoder of another project's released weights")
+    )
     doctor = verbs.add_parser("doctor", help="versions, devices, paths, and what is missing")
     doctor.set_defaults(run=run_doctor)
     return parser

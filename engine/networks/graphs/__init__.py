@@ -1,0 +1,1 @@
+"""Rewriting ONNX graphs: simpler, smaller, in fewer bits."""
