@@ -10,7 +10,13 @@ from engine.encoder.package import (
     unzip_encoder,
     zip_encoder,
 )
-from engine.encoder.preprocess import canvas_to_input, plain_to_input, shape_tiles, tiles_to_input
+from engine.encoder.preprocess import (
+    canvas_to_input,
+    normalise,
+    plain_to_input,
+    shape_tiles,
+    tiles_to_input,
+)
 
 __all__ = [
     "Branch",
@@ -23,6 +29,7 @@ __all__ = [
     "Training",
     "canvas_to_input",
     "card_from_dict",
+    "normalise",
     "open_encoder",
     "plain_to_input",
     "read_card",

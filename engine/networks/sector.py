@@ -130,6 +130,7 @@ class SectorEncoder(nn.Module):
         self.input_size = (height, width)
         self.azimuth_blocks = azimuth_blocks
         self.block_dim = block_dim
+        self.dim = azimuth_blocks * block_dim
         # 4 x 4 with stride 2: one column is borrowed on each side.
         self.stem = nn.Conv2d(3, channels[0], 4, 2, padding=(1, 0), bias=False)
         self.stem_norm = nn.BatchNorm2d(channels[0])
@@ -186,4 +187,7 @@ class SectorEncoder(nn.Module):
 
 @register_network("sector-resnet")
 def _build(options: Mapping[str, Any]) -> DualEncoder:
-    return DualEncoder(SectorEncoder(**options), SectorEncoder(**options), scale=14.0)
+    wanted = dict(options)
+    sizes = tuple(wanted.pop("query_size")), tuple(wanted.pop("reference_size"))
+    query, reference = (SectorEncoder(**wanted, input_size=size) for size in sizes)
+    return DualEncoder(query, reference)

@@ -1,6 +1,6 @@
 """Running the two branches of a model, side by side where there is no GPU.
 
-The branches share no weights, so on a CPU each has a thread of its own with one core: forward to its descriptors,
+Branches that share no weights have a thread of their own with one core each on a CPU: forward to their descriptors,
 and, when the loss has said what it wants of them, backward. There is no barrier inside a layer, so another program
 on the machine slows a step by its share and no more; splitting every layer over two threads was slower even alone,
 and fell to a tenth beside a busy neighbour.
@@ -10,66 +10,97 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from engine.networks import DualEncoder
+
 T = TypeVar("T")
+Precision = Literal["bf16", "fp16", "fp32"]
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 class BranchRunner:
     """Forward and backward through the query and the reference branch of a dual encoder.
 
     Args:
-        query, reference: the branches.
+        model: whose branches.
         device: where they are.
-        bf16: whether to compute in bfloat16 (weights stay float32).
-        parallel: a thread for each branch; None: on a CPU.
+        precision: what they compute in (weights stay float32).
+        compile: whether they are compiled first.
+        parallel: a thread for each branch; None: where that is faster and as exact: on a CPU, with no weights in
+            common and no dropout, which would draw from one generator in whatever order the threads come.
     """
 
     def __init__(
         self,
-        query: nn.Module,
-        reference: nn.Module,
+        model: DualEncoder,
         device: torch.device,
         *,
-        bf16: bool,
+        precision: Precision = "fp32",
+        compile: bool = False,
         parallel: bool | None = None,
     ) -> None:
-        self._branches = (query, reference)
+        self._branches: list[Callable[[Tensor], Tensor]] = [model.query, model.reference]
+        if compile:
+            self._branches = [torch.compile(branch) for branch in self._branches]
         self._device = device
-        self._bf16 = bf16
-        beside = device.type == "cpu" if parallel is None else parallel
+        self._dtype = DTYPES[precision]
+        beside = (
+            device.type == "cpu" and not model.shared and not draws(model)
+            if parallel is None
+            else parallel
+        )
         self._pool = (
             ThreadPoolExecutor(2, "branch", initializer=torch.set_num_threads, initargs=(1,))
             if beside
             else None
         )
-        self._outputs: tuple[Tensor, ...] = ()
+        self._outputs: list[Tensor] = []
 
-    def forward(self, canvases: Tensor, tiles: Tensor) -> tuple[Tensor, Tensor]:
-        """Descriptors [B, D] of both sides, leaves that want a gradient."""
-        self._outputs = tuple(self._both(self._forward, (canvases, tiles)))
-        query, reference = (output.detach().requires_grad_() for output in self._outputs)
-        return query, reference
+    def forward(
+        self, canvases: Tensor, tiles: Tensor, *, keep: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """Descriptors [b, D] of both sides, float32, without a history; ``keep``: ready for :meth:`backward`."""
+
+        def run(index: int, images: Tensor) -> Tensor:
+            with (
+                torch.set_grad_enabled(keep),
+                torch.autocast(
+                    self._device.type, self._dtype, enabled=self._dtype != torch.float32
+                ),
+            ):
+                return self._branches[index](images).float()
+
+        outputs = self._both(run, (canvases, tiles))
+        self._outputs = outputs if keep else []
+        return outputs[0].detach(), outputs[1].detach()
 
     def backward(self, query: Tensor, reference: Tensor) -> None:
-        """Carry the gradients of what :meth:`forward` gave on into the branches' parameters."""
-        outputs, self._outputs = self._outputs, ()
-        grads = (query.grad, reference.grad)
-        self._both(lambda i, grad: outputs[i].backward(grad), grads)
+        """Carry gradients [b, D] of what :meth:`forward` gave on into the branches' parameters."""
+        outputs, self._outputs = self._outputs, []
+        self._both(lambda i, grad: outputs[i].backward(grad), (query, reference))
 
     def close(self) -> None:
         """End the threads."""
         if self._pool:
             self._pool.shutdown()
 
-    def _forward(self, index: int, images: Tensor) -> Tensor:
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._bf16):
-            return self._branches[index](images).float()
-
-    def _both(self, work: Callable[[int, Tensor], T], values: tuple[Tensor | None, ...]) -> list[T]:
+    def _both(self, work: Callable[[int, Tensor], T], values: tuple[Tensor, ...]) -> list[T]:
         if self._pool is None:
-            return [work(i, value) for i, value in enumerate(values) if value is not None]
-        return list(self._pool.map(work, range(len(values)), values))
+            return [work(i, value) for i, value in enumerate(values)]
+        jobs = [self._pool.submit(work, i, value) for i, value in enumerate(values)]
+        return [job.result() for job in jobs]
+
+
+def draws(model: nn.Module) -> bool:
+    """Whether a forward pass in training draws random numbers (dropout, stochastic depth)."""
+    return any(
+        isinstance(getattr(module, name, None), float) and getattr(module, name) > 0.0
+        for module in model.modules()
+        for name in (
+            ("p",) if isinstance(module, nn.modules.dropout._DropoutNd) else ("drop_prob",)
+        )
+    )

@@ -13,11 +13,16 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from engine.errors import Cancelled, NadirError, TrainingError
+from engine.training.control import Control
 from engine.training.events import to_stdout_and_file
 from engine.training.memory import keep_memory
-from engine.training.recipes import load_recipe
+from engine.training.ranks import join_ranks
+from engine.training.recipes import load_recipe, recipe_toml
 from engine.training.render import render_towns
 from engine.training.trainer import CHECKPOINT, Trainer
+
+RECIPE = "recipe.toml"
+"""A training's recipe, complete, in its folder."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -51,6 +56,8 @@ def train(args: argparse.Namespace) -> int:
     keep_memory()
     recipe = load_recipe(args.recipe)
     args.out.mkdir(parents=True, exist_ok=True)
+    if os.environ.get("RANK", "0") == "0":
+        Control(args.out).clear()
     checkpoint = args.out / CHECKPOINT
     if checkpoint.exists() and not args.resume:
         raise TrainingError(
@@ -58,25 +65,37 @@ def train(args: argparse.Namespace) -> int:
             args.out,
             "Go on with it by --resume, or choose another folder",
         )
+    ranks, device = join_ranks(_device(args.device))
     emit = to_stdout_and_file(args.out / "events.jsonl")
     data = args.data or args.out / "towns"
     try:
-        render_towns(recipe.data, data, emit)
+        if ranks.first:
+            (args.out / RECIPE).write_text(recipe_toml(recipe), "utf-8")
+            if not render_towns(recipe.data, data, emit, Control(args.out)):
+                emit("stopped", step=0, elapsed_s=0.0, file="")
+                return 130
+        ranks.wait()
         trainer = Trainer(
-            recipe,
-            data,
-            args.out,
-            device=_device(args.device),
-            minutes=args.minutes,
-            emit=emit,
+            recipe, data, args.out, device=device, minutes=args.minutes, emit=emit, ranks=ranks
         )
         if args.resume and checkpoint.exists():
             trainer.resume(checkpoint)
-        trainer.run()
+        with trainer.control.signals():
+            end = trainer.run()
     except (NadirError, KeyboardInterrupt, Cancelled) as error:
-        emit("error", problem=str(error) or "cancelled")
+        if ranks.first:
+            remedy = error.remedy if isinstance(error, NadirError) else ""
+            problem = error.problem if isinstance(error, NadirError) else "cancelled"
+            emit("error", problem=problem, remedy=remedy)
         raise
-    return 0
+    except Exception as error:
+        # Whoever watches must hear of a fault in the program too; its traceback goes where tracebacks go.
+        if ranks.first:
+            emit("error", problem=f"{type(error).__name__}: {error}", remedy="")
+        raise
+    finally:
+        ranks.close()
+    return 130 if end == "stopped" else 0
 
 
 def export(args: argparse.Namespace) -> int:

@@ -41,8 +41,11 @@ def load_model(checkpoint: Path) -> tuple[DualEncoder, Recipe]:
     state = load_checkpoint(checkpoint)
     recipe = recipe_from_dict(state["recipe"])
     model = build_network(recipe.network.name, recipe.network_options)
+    weights = state["average"]["model"]
+    if "logit_scale" in weights:
+        model.learn_scale(1.0)
     try:
-        model.load_state_dict(state["average"]["model"])
+        model.load_state_dict(weights)
     except (RuntimeError, KeyError) as error:
         raise TrainingError("its weights do not fit its recipe", checkpoint) from error
     return cast(DualEncoder, model).eval(), recipe
@@ -56,7 +59,7 @@ def export_encoder(checkpoint: Path, out: Path) -> Card:
     """
     model, recipe = load_model(checkpoint)
     name = out.name.removesuffix(".encoder")
-    card = card_of(recipe, name)
+    card = card_of(recipe, name, cast(Any, model.query).dim)
     branches = (
         (cast(SectorEncoder, model.query), card.branches.query),
         (cast(SectorEncoder, model.reference), card.branches.reference),
@@ -71,13 +74,13 @@ def export_encoder(checkpoint: Path, out: Path) -> Card:
     return save_encoder(out, card, graphs)
 
 
-def card_of(recipe: Recipe, name: str) -> Card:
+def card_of(recipe: Recipe, name: str, dim: int) -> Card:
     """The card that a recipe's encoder carries."""
     about, network = recipe.about, recipe.network
     return Card(
         name=name,
         architecture=about.architecture,
-        descriptor_dim=network.azimuth_blocks * network.block_dim,
+        descriptor_dim=dim,
         azimuth_blocks=network.azimuth_blocks,
         query_subshifts=recipe.canvas.query_subshifts,
         tile_extents_m=(recipe.tile.extent_m,),

@@ -4,60 +4,95 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from engine.training.batch import Batch, make_batch
-from engine.training.cache import CachedTown, open_town
+from engine.errors import NadirError
+from engine.training.batch import WHOLE, Batch, Indices, PairSource, Part, make_batch
 from engine.training.memory import keep_memory
-from engine.training.recipes import Recipe
+from engine.training.sources import SourcePlan
 
 _AHEAD = 3
 _NICE = 2
 
 
-class Batches(Dataset[Batch]):
-    """Batch numbers to batches. Towns are opened in the process that needs them."""
+class Batches(Dataset[Batch | NadirError]):
+    """Batch numbers to batches. The source is opened in the process that needs it.
 
-    def __init__(self, towns: Sequence[Path], recipe: Recipe, first: int, last: int) -> None:
-        self._folders = list(towns)
-        self._recipe = recipe
-        self._first, self._last = first, last
-        self._towns: list[CachedTown] | None = None
+    What cannot be read comes back as the error itself: raised in a worker it would arrive as a traceback's text.
+    """
+
+    def __init__(
+        self,
+        plan: SourcePlan,
+        first: int,
+        last: int,
+        orders: Sequence[Indices] | None,
+        part: Part,
+    ) -> None:
+        self._plan, self._first, self._last = plan, first, last
+        self._orders, self._part = orders, part
+        self._source: PairSource | None = None
 
     def __len__(self) -> int:
         return self._last - self._first
 
-    def __getitem__(self, index: int) -> Batch:
-        if self._towns is None:
-            self._towns = [open_town(folder) for folder in self._folders]
-        return make_batch(self._towns, self._recipe, self._first + index)
+    def __getitem__(self, index: int) -> Batch | NadirError:
+        recipe = self._plan.recipe
+        try:
+            if self._source is None:
+                self._source = self._plan.open()
+            return make_batch(
+                self._source,
+                recipe.seed,
+                self._first + index,
+                recipe.batch.size * self._part.ranks,
+                pairs=None if self._orders is None else self._orders[index],
+                part=self._part,
+            )
+        except NadirError as error:
+            return error
 
     def __getstate__(self) -> dict[str, object]:
-        return {**self.__dict__, "_towns": None}
+        return {**self.__dict__, "_source": None}
 
 
 def batches(
-    towns: Sequence[Path], recipe: Recipe, first: int, last: int, device: torch.device
+    plan: SourcePlan,
+    first: int,
+    last: int,
+    device: torch.device,
+    *,
+    orders: Sequence[Indices] | None = None,
+    part: Part = WHOLE,
+    channels_last: bool = True,
 ) -> Iterator[Batch]:
-    """Batches ``first`` to ``last``, made by the recipe's number of workers (0: here and now)."""
-    workers = recipe.batch.workers
+    """Batches ``first`` to ``last``, made by the recipe's number of workers (0: here and now).
+
+    Args:
+        orders: the pairs of every one of them, where a sampler chose.
+        part: this process's part of each.
+
+    Raises:
+        DatasetError: naming what could not be read.
+    """
+    workers = plan.recipe.batch.workers
     loader = DataLoader(
-        Batches(towns, recipe, first, last),
+        Batches(plan, first, last, orders, part),
         batch_size=None,
         shuffle=False,
         num_workers=workers,
         prefetch_factor=_AHEAD if workers else None,
         multiprocessing_context="spawn" if workers else None,
         worker_init_fn=_start_worker if workers else None,
-        generator=torch.Generator().manual_seed(
-            0
-        ),  # so that making workers draws nothing from the global one
+        # So that making workers draws nothing from the global one.
+        generator=torch.Generator().manual_seed(0),
     )
     for batch in loader:
-        yield batch.to(device)
+        if isinstance(batch, NadirError):
+            raise batch
+        yield batch.to(device, channels_last=channels_last)
 
 
 def _start_worker(number: int) -> None:

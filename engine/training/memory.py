@@ -1,4 +1,4 @@
-"""Keeping freed memory instead of giving it back to the system at once."""
+"""The memory of a training: keeping what is freed instead of giving it back at once, and how much was in use."""
 
 from __future__ import annotations
 
@@ -23,3 +23,14 @@ def keep_memory() -> bool:
         return False
     settings = {_M_MMAP_MAX: 0, _M_TRIM_THRESHOLD: 2**31 - 1, _M_TOP_PAD: 64 << 20, _M_ARENA_MAX: 1}
     return all([bool(mallopt(*setting)) for setting in settings.items()])  # noqa: C419 - every one is made
+
+
+def peak_bytes() -> int:
+    """The most memory that this process and its ended workers have held; 0 where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # not on Windows
+        return 0
+    unit = 1 if sys.platform == "darwin" else 1024
+    who = (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)
+    return sum(resource.getrusage(each).ru_maxrss for each in who) * unit

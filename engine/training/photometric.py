@@ -6,6 +6,7 @@ with the normalisation; noise is cut at random places from one sheet of it.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
@@ -14,47 +15,68 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.training.recipes import PhotometricSection, Triple
+from engine.training.sections import PhotometricSection, Triple
 
 _SHEET = 1 << 20
 
 
-def recolour(
-    images: NDArray[np.uint8],
-    mean: Triple,
-    std: Triple,
-    how: PhotometricSection,
-    rng: np.random.Generator,
-) -> Tensor:
-    """Change and normalise images uint8 [N, H, W, 3]; float32 [N, 3, H, W]."""
-    count = len(images)
+@dataclass(frozen=True)
+class Light:
+    """What chance decided for N images.
+
+    Attributes:
+        levels: float32 [N, 256], each image's table of gamma.
+        matrix, offset: [N, 3, 3] and [N, 3], contrast, colour and brightness, for values in 0..1.
+        noise: [N], its deviation, for values in 0..1; start: int [N], where it is cut from the sheet.
+        blurred: bool [N].
+    """
+
+    levels: NDArray[np.float32]
+    matrix: NDArray[np.float64]
+    offset: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    start: NDArray[np.int64]
+    blurred: NDArray[np.bool_]
+
+    def part(self, which: slice) -> Light:
+        """Some of them."""
+        return Light(*(getattr(self, name)[which] for name in Light.__dataclass_fields__))
+
+
+def draw_light(count: int, how: PhotometricSection, rng: np.random.Generator) -> Light:
+    """Draw the differences of ``count`` images as the recipe says."""
     gamma = np.exp(rng.normal(0.0, how.gamma, count)).astype(np.float32)
-    levels = (np.arange(256, dtype=np.float32) / 255)[None, :] ** gamma[:, None]
+    levels = np.float32(np.arange(256) / 255)[None, :] ** gamma[:, None]
     matrix = np.eye(3) * np.exp(rng.normal(0.0, how.contrast, (count, 1, 1)))
     matrix = matrix + rng.normal(0.0, how.colour, (count, 3, 3))
     offset = rng.normal(0.0, how.brightness, (count, 1)) + rng.normal(
         0.0, how.brightness / 3, (count, 3)
     )
-    # Contrast turns about the middle grey; then comes the normalisation, value - mean over std.
+    # Contrast turns about the middle grey.
     offset = offset + 0.5 - matrix.sum(2) * 0.5
+    noise = rng.uniform(0.0, how.noise, count)
+    blurred = rng.random(count) < how.blur_share
+    return Light(levels, matrix, offset, noise, rng.integers(0, _SHEET, count), blurred)
+
+
+def recolour(images: NDArray[np.uint8], mean: Triple, std: Triple, light: Light) -> Tensor:
+    """Change and normalise images uint8 [N, H, W, 3]; float32 [N, 3, H, W]."""
     scale = 1 / np.array(std)
-    matrix = (matrix * scale[None, :, None]).astype(np.float32)
-    offset = ((offset - np.array(mean)) * scale).astype(np.float32)
-    strength = (rng.uniform(0.0, how.noise, count) / np.mean(std)).astype(np.float32)
-    blurred = np.flatnonzero(rng.random(count) < how.blur_share)
-    starts = rng.integers(0, _SHEET, count)
+    matrix = (light.matrix * scale[None, :, None]).astype(np.float32)
+    offset = ((light.offset - np.array(mean)) * scale).astype(np.float32)
+    strength = (light.noise / np.mean(std)).astype(np.float32)
     sheet = _noise_sheet(images[0].size)
-    out = torch.empty((count, 3, *images.shape[1:3]))
-    for i in range(count):
-        light = torch.from_numpy(levels[i][images[i]]).view(-1, 3)
+    out = torch.empty((len(images), 3, *images.shape[1:3]))
+    for i in range(len(images)):
+        levels = torch.from_numpy(light.levels[i][images[i]]).view(-1, 3)
         flat = out[i].view(3, -1)
         torch.addmm(
-            torch.from_numpy(offset[i])[:, None], torch.from_numpy(matrix[i]), light.T, out=flat
+            torch.from_numpy(offset[i])[:, None], torch.from_numpy(matrix[i]), levels.T, out=flat
         )
-        noise = sheet[starts[i] : starts[i] + flat.numel()].view_as(flat)
+        noise = sheet[light.start[i] : light.start[i] + flat.numel()].view_as(flat)
         flat.add_(noise, alpha=float(strength[i]))
-    if len(blurred):
-        index = torch.from_numpy(blurred)
+    if light.blurred.any():
+        index = torch.from_numpy(np.flatnonzero(light.blurred))
         out[index] = F.avg_pool2d(out[index], 3, 1, 1, count_include_pad=False)
     return out
 

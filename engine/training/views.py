@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from engine.photo.projections import camera_axes
-from engine.training.recipes import CanvasSection, QuerySection
+from engine.training.sections import CanvasSection, QuerySection
 
 _SAMPLES = 2
 FloatArray = NDArray[np.float64]
@@ -55,7 +55,7 @@ class Cameras:
 def draw_cameras(query: QuerySection, count: int, rng: np.random.Generator) -> Cameras:
     """Draw photos as the recipe says."""
     full = rng.random(count) < query.full_share
-    heading = rng.uniform(0.0, 360.0, count)
+    heading = rng.uniform(0.0, 360.0, count) * (query.heading == "any")
     pitch = np.clip(rng.normal(0.0, query.pitch_std, count), -query.pitch_max, query.pitch_max)
     roll = rng.normal(0.0, query.roll_std, count)
     tilted = rng.random(count) < query.tilted_share

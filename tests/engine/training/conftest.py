@@ -33,7 +33,7 @@ def tiny() -> Recipe:
     return recipe_from_dict(
         {
             "name": "tiny",
-            "network": {"channels": [4, 6, 8, 8], "block_dim": 4},
+            "network": {"azimuth_blocks": 32, "channels": [4, 6, 8, 8], "block_dim": 4},
             "batch": {"size": 6, "workers": 0},
             "optimiser": {"steps": 6, "warmup": 2},
             "validation": {"every": 1000, "queries": 3, "stride_m": 25.0},

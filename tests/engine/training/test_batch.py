@@ -10,11 +10,20 @@ import pytest
 
 from engine.photo.projections import View, perspective_from_panorama, to_canvas
 from engine.photo.projections import seen_blocks as seen_by_program
-from engine.training.batch import Draw, draw, draw_pairs, make_batch, render
+from engine.training.batch import Batch, Part, make_batch
 from engine.training.cache import CachedTown, open_towns
-from engine.training.recipes import BatchSection, PhotometricSection, Recipe
+from engine.training.recipes import Recipe
+from engine.training.sections import (
+    BatchSection,
+    NetworkSection,
+    PhotometricSection,
+    QuerySection,
+    TileSection,
+)
+from engine.training.towns import Draw, TownPairs
 from engine.training.views import Cameras, panorama_canvases, perspective_canvases, seen_blocks
 
+BLOCKS = Recipe("x", network=NetworkSection(azimuth_blocks=32))
 PLAIN = PhotometricSection(0, 0, 0, 0, 0, 0)
 EDGES = (50.0, -50.0)
 
@@ -145,7 +154,7 @@ def red_bearing(image: np.ndarray) -> float:
 @pytest.mark.parametrize(("bearing", "heading"), [(70.0, 50.0), (-130.0, 250.0), (5.0, 340.0)])
 def test_a_landmark_is_where_the_target_says(tmp_path, bearing, heading, flip, full) -> None:
     town = landmark_town(tmp_path, bearing)
-    recipe = replace(Recipe("x"), photometric=PLAIN, batch=BatchSection(size=2, workers=0))
+    recipe = replace(BLOCKS, photometric=PLAIN, batch=BatchSection(size=2, workers=0))
     one = cameras(full=full, heading_deg=heading)
     both = Cameras(*(np.repeat(getattr(one, n), 2, axis=0) for n in Cameras.__dataclass_fields__))
     zeros = np.zeros(2, np.int64)
@@ -155,10 +164,11 @@ def test_a_landmark_is_where_the_target_says(tmp_path, bearing, heading, flip, f
         np.zeros((2, 2)),
         np.array([0, 5]),
         np.array([0, 3]),
+        zeros,
         np.array([flip] * 2),
         both,
     )
-    batch = render([town], recipe, drawn, np.random.default_rng(0))
+    batch = TownPairs([town], recipe).render(drawn, np.random.default_rng(0))
     for i in range(2):
         photo, tile = red_bearing(batch.canvases[i].numpy()), red_bearing(batch.tiles[i].numpy())
         apart = (tile - photo - float(batch.shift[i]) + 16) % 32 - 16
@@ -169,7 +179,7 @@ def test_a_landmark_is_where_the_target_says(tmp_path, bearing, heading, flip, f
 
 
 def test_shapes_and_ranges(towns: Path, tiny: Recipe) -> None:
-    batch = make_batch(open_towns(towns, "train"), tiny, 3)
+    batch = made(towns, tiny, 3)
     assert batch.canvases.shape == batch.tiles.shape == (6, 3, 64, 256)
     assert batch.seen.shape == (6, 32) and batch.seen.min() >= 0 and batch.seen.max() <= 1
     assert ((batch.shift >= 0) & (batch.shift < 32)).all()
@@ -181,18 +191,43 @@ def test_shapes_and_ranges(towns: Path, tiny: Recipe) -> None:
     ).float().mean() > 0.9  # a sliver of a block may be seen and not count
 
 
+def made(towns: Path, recipe: Recipe, number: int, part: Part | None = None) -> Batch:
+    source = TownPairs(open_towns(towns, "train"), recipe)
+    return make_batch(source, recipe.seed, number, recipe.batch.size, part=part or Part())
+
+
 def test_batches_follow_from_seed_and_number(towns: Path, tiny: Recipe) -> None:
-    opened = open_towns(towns, "train")
-    first, again, other = (make_batch(opened, tiny, n) for n in (4, 4, 5))
+    first, again, other = (made(towns, tiny, n) for n in (4, 4, 5))
     assert (first.canvases == again.canvases).all() and (first.tiles == again.tiles).all()
     assert not (first.shift == other.shift).all()
 
 
+def test_processes_make_the_parts_of_one_batch(towns: Path, tiny: Recipe) -> None:
+    whole = made(towns, tiny, 4)
+    parts = [made(towns, tiny, 4, Part(rank, 2)) for rank in range(2)]
+    for name in ("canvases", "tiles", "seen"):
+        joined = np.concatenate([getattr(part, name).numpy() for part in parts])
+        np.testing.assert_array_equal(joined, getattr(whole, name).numpy())
+    for name in ("shift", "too_near", "pairs"):
+        assert (getattr(parts[1], name) == getattr(whole, name)).all()
+
+
+def test_a_sampler_may_choose_the_pairs(towns: Path, tiny: Recipe) -> None:
+    source = TownPairs(open_towns(towns, "train"), tiny)
+    chosen = np.array([0, 40, 24, 3])
+    batch = make_batch(source, 1, 0, 6, pairs=chosen)
+    assert batch.pairs.tolist() == chosen.tolist()
+    assert len(source) == 48 and source.names == ["town-1", "town-2"]
+    positions = source.positions()
+    assert np.hypot(*(positions[0] - positions[24])) > 1e5  # towns lie far apart
+
+
 def test_neighbours_are_no_negatives(towns: Path, tiny: Recipe) -> None:
     opened = open_towns(towns, "train")
+    source = TownPairs(opened, tiny)
     rng = np.random.default_rng((tiny.seed, 0))
-    drawn = draw(opened, tiny, rng)
-    batch = render(opened, tiny, drawn, rng)
+    drawn = source.draw(source.draw_pairs(6, rng), rng)
+    batch = source.render(drawn, rng)
     for i in range(6):
         for j in range(6):
             photo = opened[drawn.town[i]].positions[drawn.pair[i]]
@@ -203,9 +238,50 @@ def test_neighbours_are_no_negatives(towns: Path, tiny: Recipe) -> None:
             assert bool(batch.too_near[i, j]) == (near and i != j)
 
 
-def test_groups_are_neighbours_of_one_town(towns: Path) -> None:
-    opened = open_towns(towns, "train")
+def test_groups_are_neighbours_of_one_town(towns: Path, tiny: Recipe) -> None:
     how = BatchSection(size=8, towns=1, group_size=4, group_radius_m=30.0)
-    town, pair = draw_pairs(opened, how, np.random.default_rng(2))
-    assert len(set(town)) == 1
-    assert len(set(pair)) == 8
+    source = TownPairs(open_towns(towns, "train"), replace(tiny, batch=how))
+    pairs = source.draw_pairs(8, np.random.default_rng(2))
+    assert len(set(pairs)) == 8
+    assert len(set(pairs // 24)) == 1
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("quarters", [0, 1, 3])
+def test_plain_tiles_turn_with_their_panoramas(tmp_path: Path, quarters: int, flip: bool) -> None:
+    """North-aligned pairs of whole descriptors: the post lies at one bearing in both views, whatever was done."""
+    town = landmark_town(tmp_path, 70.0)
+    recipe = Recipe(
+        "x",
+        tile=TileSection(projection="plain", height=100, width=100),
+        query=QuerySection(heading="north", full_share=1.0, tilted_share=0.0),
+        batch=BatchSection(size=1, workers=0, turn=True),
+        photometric=PLAIN,
+    )
+    zeros = np.zeros(1, np.int64)
+    drawn = Draw(
+        zeros, zeros, np.zeros((1, 2)), zeros, zeros + quarters * 64, zeros + quarters,
+        np.array([flip]), cameras(full=True, heading_deg=0.0),
+    )  # fmt: skip
+    batch = TownPairs([town], recipe).render(drawn, np.random.default_rng(0))
+    image = batch.tiles[0].numpy()
+    red = np.clip(image[0] - image[1], 0, None)
+    y, x = np.mgrid[0:100, 0:100] - 49.5
+    bearing = np.degrees(np.arctan2((red * x).sum(), -(red * y).sum())) % 360
+    photo = red_bearing(batch.canvases[0].numpy()) / 32 * 360 - 180
+    assert abs((bearing - photo + 180) % 360 - 180) < 3.0
+    expected = (-70.0 if flip else 70.0) + 90.0 * quarters
+    assert abs((bearing - expected + 180) % 360 - 180) < 3.0
+
+
+def test_several_extents_are_one_batch(towns: Path, tiny: Recipe) -> None:
+    recipe = replace(
+        tiny,
+        network=replace(tiny.network, azimuth_blocks=1),
+        tile=TileSection(
+            projection="plain", extents_m=(40.0, 80.0), pixels=40, height=32, width=32
+        ),
+    )
+    batch = made(towns, recipe, 1)
+    assert batch.tiles.shape == (6, 2, 3, 32, 32)
+    assert not (batch.tiles[:, 0] == batch.tiles[:, 1]).all()

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from engine.training.cache import open_towns
-from engine.training.recipes import DataSection
 from engine.training.render import render_towns
+from engine.training.sections import DataSection
 
 
 def test_missing_towns_are_rendered_and_finished_ones_kept(tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def test_new_towns_are_taken_in_at_the_next_epoch(tiny: Recipe, tmp_path: Path) 
             write_town(data, 2, pairs=6)
 
     trainer = trained(tiny, data, tmp_path / "out", emit=emit)
-    assert trainer.progress.towns == ["town-1", "town-2"]
+    assert trainer.progress.names == ["town-1", "town-2"]
 
 
 def test_workers_make_the_same_batches(towns: Path, tiny: Recipe, tmp_path: Path) -> None:
@@ -138,14 +138,11 @@ def test_branches_side_by_side_give_the_same_gradients(
     gradients = []
     for parallel in (False, True):
         model = Trainer(tiny, towns, tmp_path).model
-        runner = BranchRunner(
-            model.query, model.reference, torch.device("cpu"), bf16=False, parallel=parallel
-        )
+        runner = BranchRunner(model, torch.device("cpu"), parallel=parallel)
         generator = torch.Generator().manual_seed(0)
         images = torch.randn(2, 4, 3, 64, 256, generator=generator)
         query, reference = runner.forward(images[0], images[1])
-        (query * reference).sum().backward()
-        runner.backward(query, reference)
+        runner.backward(reference, query)  # the gradient of their product
         runner.close()
         gradients.append([p.grad for n, p in model.named_parameters() if n != "logit_scale"])
     for one, other in zip(*gradients, strict=True):
@@ -179,7 +176,7 @@ def test_the_command_line(
 ) -> None:
     recipe = tmp_path / "mine.toml"
     recipe.write_text(
-        "[network]\nchannels = [4, 6, 8, 8]\nblock_dim = 4\n[batch]\nsize = 6\nworkers = 0\n"
+        "[network]\nazimuth_blocks = 32\nchannels = [4, 6, 8, 8]\nblock_dim = 4\n[batch]\nsize = 6\nworkers = 0\n"
         "[optimiser]\nsteps = 2\n[validation]\nqueries = 2\nstride_m = 30.0\n"
     )
     out = tmp_path / "out"

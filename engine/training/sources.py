@@ -1,0 +1,45 @@
+"""Opening what a recipe trains on, in whatever process needs it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from engine.training.batch import PairSource
+from engine.training.cache import open_town, open_towns
+from engine.training.recipes import Recipe
+from engine.training.towns import TownPairs
+
+TOWNS = "towns"
+
+
+@dataclass(frozen=True)
+class SourcePlan:
+    """All that is needed to open a source again: a recipe, a folder and, for towns, which of them."""
+
+    recipe: Recipe
+    data: Path
+    names: tuple[str, ...] = ()
+
+    def open(self) -> PairSource:
+        """Open it.
+
+        Raises:
+            DatasetError: naming what is missing or wrong.
+        """
+        if self.recipe.data.format == TOWNS:
+            return TownPairs([open_town(self.data / name) for name in self.names], self.recipe)
+        from engine.training.dataset_pairs import DatasetPairs
+
+        return DatasetPairs(self.recipe, self.data, self.recipe.data.train_split)
+
+
+def plan_source(recipe: Recipe, data: Path, names: tuple[str, ...] = ()) -> SourcePlan:
+    """What there is to train on now; ``names``: the towns of an epoch that was begun.
+
+    Raises:
+        DatasetError: when there is nothing.
+    """
+    if recipe.data.format == TOWNS and not names:
+        names = tuple(town.folder.name for town in open_towns(data, "train"))
+    return SourcePlan(recipe, data, names)
