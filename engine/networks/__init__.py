@@ -1,5 +1,6 @@
 """Networks and their registry. Importing this package imports torch."""
 
+from engine.networks import street, transgeo_releases
 from engine.networks.dual import DualEncoder, descriptors
 from engine.networks.parts import Composed, build_aggregation, build_backbone
 from engine.networks.registry import build_network, register_network
@@ -16,4 +17,6 @@ __all__ = [
     "build_network",
     "descriptors",
     "register_network",
+    "street",
+    "transgeo_releases",
 ]

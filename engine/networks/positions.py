@@ -1,4 +1,4 @@
-"""Position embeddings brought to the grid of another image size."""
+"""Position embeddings, and images, brought to another size."""
 
 from __future__ import annotations
 
@@ -47,3 +47,13 @@ def resize_positions(
     grid = places.transpose(1, 2).unflatten(2, tuple(old))
     grid = F.interpolate(grid, size=tuple(new), mode=mode, align_corners=False, antialias=antialias)
     return torch.cat([first, grid.flatten(2).transpose(1, 2)], dim=1)
+
+
+def resize_matrix(before: int, after: int) -> Tensor:
+    """The matrix [after, before] that resizes ``before`` values bilinearly with antialiasing (a triangle as wide as the
+    step), as torchvision and Pillow resize pictures. As a product every runtime computes it alike."""
+    eye = torch.eye(before)[None, None]
+    resized = F.interpolate(
+        eye, size=(after, before), mode="bilinear", align_corners=False, antialias=True
+    )
+    return resized[0, 0]

@@ -22,7 +22,7 @@ _LOADERS: dict[type[nn.Module], Callable[[Any, State], None]] = {}
 def register_pretrained(
     kind: type[M],
 ) -> Callable[[Callable[[M, State], None]], Callable[[M, State], None]]:
-    """Decorate a function that lays published weights into a module of this class, exactly this class.
+    """Decorate a function that lays published weights into a module of this class or one derived from it.
 
     It takes the module and the published state dict (prefixes such as ``module.`` already taken off), brings position
     embeddings to the module's size, leaves out what the module has no use for (a classifier), and raises ValueError
@@ -36,6 +36,11 @@ def register_pretrained(
     return keep
 
 
+def _loader(module: nn.Module) -> Callable[[Any, State], None] | None:
+    """What was registered for the nearest class."""
+    return next((_LOADERS[kind] for kind in type(module).__mro__ if kind in _LOADERS), None)
+
+
 def load_pretrained(model: nn.Module, state: State) -> tuple[str, ...]:
     """Start ``model`` from published weights.
 
@@ -47,8 +52,8 @@ def load_pretrained(model: nn.Module, state: State) -> tuple[str, ...]:
     """
     taken: list[str] = []
     for name, module in model.named_modules():
-        loader = _LOADERS.get(type(module))
-        if loader is None or any(name.startswith(f"{parent}.") for parent in taken):
+        loader = _loader(module)
+        if loader is None or any(parent == "" or name.startswith(f"{parent}.") for parent in taken):
             continue
         try:
             loader(module, state)

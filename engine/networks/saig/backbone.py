@@ -160,9 +160,12 @@ class Saig(nn.Module):
 def load_imagenet(backbone: Saig, state: State) -> None:
     """Lay the authors' ImageNet weights (224 x 224, with a classifier) or a branch's own into ``backbone``.
 
-    Positions come from a square grid and are resized bicubically, as the authors do; the classifier is left out.
+    Positions come from a square grid and are resized bicubically, as the authors do; the classifier is left out, save
+    where ``backbone`` has one.
     """
     positions = state["pos_embed"]
     if positions.shape[1] != backbone.pos_embed.shape[1] or "head.weight" in state:
         positions = resize_positions(positions, square_grid(positions.shape[1]), backbone.grid)
-    keep_known(backbone, {**state, "pos_embed": positions}, unused=("head.",))
+    classifies = any(name.startswith("head.") for name, _ in backbone.named_parameters())
+    unused = () if classifies else ("head.",)
+    keep_known(backbone, {**state, "pos_embed": positions}, unused=unused)
