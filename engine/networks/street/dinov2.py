@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from engine.networks.parts import Size, register_backbone
 from engine.networks.street.resnet import Under
 from engine.networks.street.transformer import (
+    antialiased,
     as_map,
     attend,
     heads,
@@ -91,6 +92,8 @@ class DinoV2(nn.Module):
         dim, depth, heads: ViT-B by default; ViT-S 384, 12, 6; ViT-L 1024, 24, 16.
         layer_scale: what the factors of the branches start from.
         mask_token: whether the (unused) mask token is there, as in the authors' state dicts.
+        fit: images whose sides are no multiples of the patch are resized to the nearest ones (MegaLoc) instead of
+            refused.
         trainable_blocks: how many of the last blocks learn; all else stands still (SALAD and MegaLoc: 4). None: all.
     """
 
@@ -104,6 +107,7 @@ class DinoV2(nn.Module):
         heads: int = 12,
         layer_scale: float = 1.0,
         mask_token: bool = False,
+        fit: bool = False,
         trainable_blocks: int | None = None,
     ) -> None:
         super().__init__()
@@ -119,6 +123,7 @@ class DinoV2(nn.Module):
         self.norm = nn.LayerNorm(dim, eps=1e-6)
         self.channels = dim
         self.patch = patch
+        self.fit = fit
         nn.init.trunc_normal_(self.pos_embed, std=0.02)
         nn.init.normal_(self.cls_token, std=1e-6)
         for module in self.modules():
@@ -134,7 +139,14 @@ class DinoV2(nn.Module):
 
     def map_size(self, input_size: Size) -> Size:
         """Rows and columns of patches."""
-        return patches(input_size, self.patch)
+        return patches(self._fitting(input_size), self.patch)
+
+    def _fitting(self, input_size: Size) -> Size:
+        """The size at which images of ``input_size`` are read."""
+        if not self.fit:
+            return input_size
+        height, width = (round(length / self.patch) * self.patch for length in input_size)
+        return height, width
 
     def _positions(self, size: Size) -> Tensor:
         places = self.pos_embed[:, 1:]
@@ -146,6 +158,10 @@ class DinoV2(nn.Module):
 
     def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, Size]:
         """Tokens before the last block and after it, not normed yet, and the map's size."""
+        size = (x.shape[2], x.shape[3])
+        wanted = self._fitting(size)
+        if wanted != size:
+            x = antialiased(x, wanted)
         grid = self.patch_embed["proj"](x)
         size = (grid.shape[2], grid.shape[3])
         places = grid.flatten(2).transpose(1, 2)

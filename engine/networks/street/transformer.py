@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
+from numpy.typing import NDArray
 from torch import Tensor
 
 
@@ -65,3 +67,25 @@ def patches(input_size: tuple[int, int], side: int) -> tuple[int, int]:
     if height % side or width % side or min(height, width) < side:
         raise ValueError(f"an input of {height} x {width} is no multiple of {side}")
     return height // side, width // side
+
+
+def antialiased(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[N, C, H, W] resized bilinearly with antialiasing, as torch's own resize with ``antialias=True``.
+
+    Written as two matrix products, which every exported graph can hold.
+    """
+    rows, columns = (
+        torch.from_numpy(_triangles(before, after)).to(x)
+        for before, after in zip(x.shape[2:], size, strict=True)
+    )
+    return rows @ x @ columns.T
+
+
+def _triangles(before: int, after: int) -> NDArray[np.float32]:
+    """Weights [after, before] of a triangle filter that is as wide as a new pixel, or as an old one if that is more."""
+    scale = before / after
+    reach = max(scale, 1.0)
+    centres = (np.arange(after) + 0.5) * scale
+    away = np.abs(np.arange(before) + 0.5 - centres[:, None]) / reach
+    weights = np.maximum(0.0, 1.0 - away)
+    return (weights / weights.sum(1, keepdims=True)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""ViT (Dosovitskiy et al. 2021, "An image is worth 16x16 words"), as the deep visual geo-localization benchmark uses it:
+"""ViT (Dosovitskiy et al. 2021, "An image is worth 16x16 words"), as the deep visual geo-localization benchmark has it:
 the class token after the last norm is the descriptor.
 
 Parameter names are those of ``ViTModel`` of Hugging Face's transformers; LayerNorm's eps is 1e-12 there. The published
