@@ -6,8 +6,9 @@ import argparse
 import importlib.util
 import sys
 import time
+import tomllib
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from engine.commands.common import metres
 from engine.errors import EncoderError, printable
@@ -45,7 +46,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="fp32",
         help="fp16: weights are stored in half the bytes (default: fp32)",
     )
+    parser.add_argument(
+        "--option",
+        type=option,
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the network that its weights do not tell, such as aggregation=spoc",
+    )
     parser.set_defaults(run=run)
+
+
+def option(text: str) -> tuple[str, Any]:
+    """``KEY=VALUE``, the value as in a recipe (a number, true, false) or else a text."""
+    key, equals, value = text.partition("=")
+    if not (equals and key.isidentifier() and value):
+        raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
+    try:
+        return key, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return key, value
 
 
 def size(text: str) -> tuple[int, int]:
@@ -73,7 +93,9 @@ def run(args: argparse.Namespace) -> int:
     from engine.networks.recognise import UnknownWeightsError
 
     start = time.perf_counter()
-    wanted = Wanted(args.query_size, args.reference_size, args.extent_m, args.stride_m)
+    wanted = Wanted(
+        args.query_size, args.reference_size, args.extent_m, args.stride_m, dict(args.option)
+    )
     try:
         imported = import_checkpoint(
             args.checkpoint,

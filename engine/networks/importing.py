@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,12 +55,14 @@ class Wanted:
         extent_m: ground extent of a tile (of the first, where several are read together; the others keep their
             ratios), metres.
         stride_m: distance between tile centres, metres.
+        options: of the network: what the weights do not tell, or should be otherwise.
     """
 
     query_size: Size | None = None
     reference_size: Size | None = None
     extent_m: float | None = None
     stride_m: float | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
 
 def import_checkpoint(
@@ -81,11 +83,7 @@ def import_checkpoint(
     check_out(out)
     state = read_checkpoint(path)
     recognised = recognise(state, path)
-    found = replace(
-        recognised.found,
-        query_size=wanted.query_size or recognised.found.query_size,
-        reference_size=wanted.reference_size or recognised.found.reference_size,
-    )
+    found = settled(recognised.found, wanted, path)
     recognised = replace(recognised, found=found)
     tell(f"{recognised.release.project}: {found.variant}, {len(state)} tensors")
     model = load_strictly(recognised, state, path)
@@ -99,7 +97,7 @@ def import_checkpoint(
         "project": recognised.release.project,
         "variant": found.variant,
         "network": found.network,
-        "options": _plain(_options(found)),
+        "options": _plain(found.options),
         "file": path.name,
         "sha256": sha256_of(path),
         "precision": precision,
@@ -108,6 +106,36 @@ def import_checkpoint(
         model, graphs, preprocessing, out.name.removesuffix(".encoder"), found.variant, provenance
     )
     return Imported(save_encoder(out, card, graphs), recognised, difference)
+
+
+def settled(found: Found, wanted: Wanted, path: Path | None = None) -> Found:
+    """What to build, with the user's sizes and options in it.
+
+    Raises:
+        EncoderError: something is open that only the user can say, or sizes differ that must be one.
+    """
+    options = {**found.options, **wanted.options}
+    for key, values in found.choices.items():
+        if options.get(key) not in values:
+            raise EncoderError(
+                f'the weights of {found.variant} do not tell its "{key}": {", ".join(values)}',
+                path,
+                f"Say which, such as --option {key}={values[0]}",
+            )
+    query = wanted.query_size or found.query_size
+    reference = wanted.reference_size or found.reference_size
+    if "input_size" in options and wanted.query_size != wanted.reference_size:
+        if wanted.query_size and wanted.reference_size:
+            raise EncoderError(
+                f"{found.variant} is one network for both sides, which has one size",
+                path,
+                "Give the same --query-size and --reference-size",
+            )
+        query = reference = wanted.query_size or wanted.reference_size or query
+    for key, size in (("query_size", query), ("reference_size", reference), ("input_size", query)):
+        if key in found.options and key not in wanted.options:
+            options[key] = size
+    return replace(found, query_size=query, reference_size=reference, options=options)
 
 
 def check_out(out: Path) -> None:
@@ -129,7 +157,7 @@ def load_strictly(recognised: Recognised, state: State, path: Path | None = None
     """
     found = recognised.found
     try:
-        model = build_network(found.network, _options(found))
+        model = build_network(found.network, found.options)
     except NadirError as error:
         raise EncoderError(error.problem, path, error.remedy or "Choose other sizes") from error
     try:
@@ -264,14 +292,6 @@ def _blocks(model: DualEncoder, preprocessing: Preprocessing) -> int:
 def _blocks_of(branch: nn.Module) -> int:
     blocks = getattr(branch, "azimuth_blocks", 1)
     return blocks if isinstance(blocks, int) else 1
-
-
-def _options(found: Found) -> dict[str, Any]:
-    return {
-        **found.options,
-        "query_size": list(found.query_size),
-        "reference_size": list(found.reference_size),
-    }
 
 
 def _plain(value: Any) -> Any:
