@@ -205,10 +205,9 @@ def load_imagenet(network: DistilledVit, state: State, *, antialias: bool = Fals
     (``antialias=True``: as it does now). For descriptors that are not of 1000 numbers the class head's rows are
     repeated as often as needed, for both heads.
     """
-    places = int(state["pos_embed"].shape[1]) - TOKENS
     positions = resize_positions(
         state["pos_embed"],
-        square_grid(places) if places != network.grid[0] * network.grid[1] else network.grid,
+        square_grid(int(state["pos_embed"].shape[1]) - TOKENS),
         network.grid,
         extra=TOKENS,
         mode="bilinear",
