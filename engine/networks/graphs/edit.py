@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -72,28 +72,36 @@ class Graph:
         return self._proto().SerializeToString()
 
     def run(
-        self, names: Sequence[str], batch: NDArray[np.float32], *, shapes: bool = False
-    ) -> dict[str, Array]:
-        """What any values of the graph are for an input; with ``shapes`` their shapes alone."""
-        names = list(dict.fromkeys(names))
+        self,
+        names: Sequence[str],
+        batches: Iterable[NDArray[np.float32]],
+        *,
+        shapes_of: Sequence[str] = (),
+    ) -> Iterator[dict[str, Array]]:
+        """What any values of the graph are, for one input after the other.
+
+        Args:
+            names: the values.
+            batches: the inputs.
+            shapes_of: values of which the shape is wanted instead; they come as ``shape of NAME``.
+        """
         proto = self._proto()
-        asked = names
-        if shapes:
-            asked = [f"shape of {name}" for name in names]
-            proto.graph.node.extend(
-                helper.make_node("Shape", [name], [out])
-                for name, out in zip(names, asked, strict=True)
-            )
+        asked = list(dict.fromkeys(names))
+        for name in dict.fromkeys(shapes_of):
+            proto.graph.node.append(helper.make_node("Shape", [name], [shape_of(name)]))
+            asked.append(shape_of(name))
         present = {value.name for value in proto.graph.output}
         proto.graph.output.extend(
             helper.make_empty_tensor_value_info(n) for n in asked if n not in present
         )
-        options = _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL)
         session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            proto.SerializeToString(),
+            _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
+            providers=["CPUExecutionProvider"],
         )
-        values = cast(list[Array], session.run(asked, {self.input: batch}))
-        return dict(zip(names, values, strict=True))
+        for batch in batches:
+            values = cast(list[Array], session.run(asked, {self.input: batch}))
+            yield dict(zip(asked, values, strict=True))
 
     def _proto(self) -> onnx.ModelProto:
         model = onnx.ModelProto()
@@ -112,6 +120,11 @@ class Graph:
         graph = self._model.graph
         del graph.node[:], graph.initializer[:], graph.value_info[:]
         return self._model
+
+
+def shape_of(name: str) -> str:
+    """What :meth:`Graph.run` calls the shape of a value."""
+    return f"shape of {name}"
 
 
 def tidy(content: bytes) -> bytes:

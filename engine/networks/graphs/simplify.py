@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.networks.graphs.edit import Graph, tidy
+from engine.networks.graphs.edit import Graph, shape_of, tidy
 
 
 def simplify(content: bytes) -> bytes:
@@ -43,13 +43,10 @@ def fold_sizes(graph: Graph) -> None:
     if not of_shape:
         return
     batches = [np.zeros((count, *graph.input_shape), np.float32) for count in (1, 2)]
-    one, two = (graph.run(sorted(of_shape), batch) for batch in batches)
     targets = [node.output[0] for node in reshapes]
-    shape_one, shape_two = (
-        graph.run(targets, batch, shapes=True) if targets else {} for batch in batches
-    )
+    one, two = graph.run(sorted(of_shape), batches, shapes_of=targets)
     for node in reshapes:
-        a, b = shape_one[node.output[0]], shape_two[node.output[0]]
+        a, b = (values[shape_of(node.output[0])] for values in (one, two))
         changing = np.flatnonzero(a != b)
         if len(changing) <= 1:
             target = np.array(a, np.int64)
