@@ -46,7 +46,7 @@ class Light:
 def draw_light(count: int, how: PhotometricSection, rng: np.random.Generator) -> Light:
     """Draw the differences of ``count`` images as the recipe says."""
     gamma = np.exp(rng.normal(0.0, how.gamma, count)).astype(np.float32)
-    levels = np.float32(np.arange(256) / 255)[None, :] ** gamma[:, None]
+    levels = (np.arange(256) / 255).astype(np.float32)[None, :] ** gamma[:, None]
     matrix = np.eye(3) * np.exp(rng.normal(0.0, how.contrast, (count, 1, 1)))
     matrix = matrix + rng.normal(0.0, how.colour, (count, 3, 3))
     offset = rng.normal(0.0, how.brightness, (count, 1)) + rng.normal(

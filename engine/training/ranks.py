@@ -59,7 +59,8 @@ class Ranks:
         dist.all_reduce(flat)
         pieces = flat.split([grad.numel() for grad in grads])
         for parameter, grad, piece in zip(with_grad, grads, pieces, strict=True):
-            parameter.grad = piece.view_as(grad)
+            # Into the gradient's own layout: fused optimisers read both by memory.
+            parameter.grad = grad.copy_(piece.view_as(grad))
 
     def agree(self, value: float) -> float:
         """What the first rank says."""
