@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -17,7 +18,7 @@ from engine.networks import DualEncoder, build_network
 from engine.networks.checkpoints import read_checkpoint
 from engine.networks.pretrained import load_pretrained
 from engine.training.average import WeightAverage
-from engine.training.batch import Batch, Indices
+from engine.training.batch import Batch, Indices, PairSource
 from engine.training.branches import BranchRunner
 from engine.training.checkpoints import load_checkpoint, save_checkpoint
 from engine.training.control import Control
@@ -26,6 +27,7 @@ from engine.training.gradients import Gradients, Outcome
 from engine.training.loader import batches
 from engine.training.losses import build_loss
 from engine.training.memory import peak_bytes
+from engine.training.mining import Sampler, build_sampler
 from engine.training.optimisers import Sam, build_optimiser, sam_of
 from engine.training.ranks import Ranks
 from engine.training.recipes import Recipe
@@ -113,7 +115,7 @@ class Trainer:
         self.optimiser = build_optimiser(how, named)
         self.sam: Sam | None = sam_of(how, self.optimiser, named)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=how.precision == "fp16")
-        self.sampler: Any = None
+        self.sampler: Sampler | None = None
         self._orders: list[Indices] | None = None
         self.progress = Progress()
         self._validation: Validation | None = None
@@ -168,7 +170,7 @@ class Trainer:
         try:
             self._announce()
             while self.share() < 1.0 and end == "done":
-                end = self._epoch(self._begin_epoch(), gradients)
+                end = self._epoch(self._begin_epoch(runner), gradients)
             if end == "done" and not self._validated():
                 self._validate()
         except (NadirError, KeyboardInterrupt):
@@ -216,7 +218,9 @@ class Trainer:
             rate = self.rate()
             outcome = self._within_memory(lambda: self._step(batch, rate, gradients))  # noqa: B023
             if self.sampler is not None:
-                self.sampler.update(batch.pairs.cpu().numpy(), outcome.query, outcome.reference)
+                self.sampler.update(
+                    batch.pairs.cpu().numpy(), outcome.query.cpu(), outcome.reference.cpu()
+                )
             progress.step += 1
             now = time.perf_counter()
             progress.elapsed_s += now - clock
@@ -303,7 +307,7 @@ class Trainer:
     def _plan(self) -> SourcePlan:
         return plan_source(self.recipe, self.data, tuple(self.progress.names))
 
-    def _begin_epoch(self) -> SourcePlan:
+    def _begin_epoch(self, runner: BranchRunner) -> SourcePlan:
         """What to train on; at the start of an epoch the data folder is looked through anew."""
         progress, recipe = self.progress, self.recipe
         if progress.step < progress.epoch_end:
@@ -316,6 +320,7 @@ class Trainer:
         count = max(1, len(source) // size)
         if recipe.mining.name != "drawn":
             sampler = self.sampler = self.sampler or self._make_sampler(plan)
+            self._scan(sampler, source, runner)
             self._orders = orders = sampler.epoch(progress.epoch)
             count = len(orders)
         progress.epoch_start = progress.step
@@ -324,10 +329,25 @@ class Trainer:
             progress.epoch_end = min(progress.epoch_end, recipe.optimiser.steps)
         return plan
 
-    def _make_sampler(self, plan: SourcePlan) -> Any:
-        recipe = self.recipe
-        from engine.training.mining import build_sampler
+    def _scan(self, sampler: Sampler, source: PairSource, runner: BranchRunner) -> None:
+        """Tell a sampler that wants it how the weights of now describe pairs."""
+        progress, recipe = self.progress, self.recipe
+        wanted = sampler.wanted(progress.epoch)
+        size = recipe.batch.chunk or recipe.batch.size
+        self.model.eval()
+        for first in range(0, len(wanted), size):
+            if self.control.wanted() == "stop":
+                break
+            pairs = wanted[first : first + size]
+            rng = np.random.default_rng((recipe.seed, progress.epoch, first))
+            batch = source.make(pairs, rng).to(
+                self.device, channels_last=recipe.optimiser.channels_last
+            )
+            query, reference = runner.forward(batch.canvases, batch.tiles, keep=False)
+            sampler.update(pairs, query.cpu(), reference.cpu())
 
+    def _make_sampler(self, plan: SourcePlan) -> Sampler:
+        recipe = self.recipe
         size = recipe.batch.size * self.ranks.count
         return build_sampler(
             recipe.mining.name,
