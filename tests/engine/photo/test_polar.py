@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from engine.photo.polar import column_bearings, even_radii, polar_to_tile, polar_warp
+from engine.photo.polar import (
+    column_bearings,
+    even_radii,
+    polar_to_tile,
+    polar_warp,
+    safa_values,
+    safa_warp,
+)
 
 
 def slow_polar(
@@ -142,3 +150,54 @@ def test_it_is_fast_enough_to_index_a_town():
         polar_warp(tiles, height=64, width=256)
         best = min(best, time.thread_time() - start)
     assert best / len(tiles) < 0.002  # 0.16 ms measured on a quiet core; the target is 1 ms
+
+
+GRIDS = [
+    ("safa_cvusa_750_to_112x616", 10001, 750, 112, 616),
+    ("safa_cvact_1200_to_112x616", 10002, 1200, 112, 616),
+    ("dsm_cvusa_750_to_128x512", 10001, 750, 128, 512),
+    ("dsm_cvact_1200_to_128x512", 10002, 1200, 128, 512),
+]
+
+
+@pytest.mark.parametrize(("name", "seed", "size", "height", "width"), GRIDS)
+def test_the_authors_grid_gives_what_their_code_printed(
+    golden: Path, name: str, seed: int, size: int, height: int, width: int
+):
+    file = golden / "polar" / f"{name}.npz"
+    if not file.exists():
+        pytest.skip(f"{file.name} is not among the numbers at hand")
+    held = np.load(file)
+    generator = np.random.Generator(np.random.PCG64(seed))
+    noise = generator.integers(0, 256, (size, size, 3), dtype=np.uint8)
+    exact = safa_values(noise, height=height, width=width)
+    assert np.abs(exact[::7, ::4] - held["out_rows_every7"]).max() < 1e-4
+    assert abs(exact.sum() - held["out_sum"]) < 1e-4
+    assert np.abs(exact[0] - held["row0"]).max() < 1e-4
+    y, x = np.mgrid[0:size, 0:size]
+    wave = 127.5 + 127.5 * np.sin(x / 40) * np.cos(y / 55)
+    smooth = np.stack([x * 255 / (size - 1), y * 255 / (size - 1), wave], -1).astype(np.uint8)
+    smooth_exact = safa_values(smooth, height=height, width=width)
+    assert np.abs(smooth_exact[::7, ::4] - held["smooth_rows_every7"]).max() < 1e-4
+    warped = safa_warp(np.stack([smooth, noise]), height=height, width=width)
+    assert np.abs(warped[0] - smooth_exact).max() < 1
+    assert np.abs(warped[1] - exact).max() < 1.5
+    assert np.abs(warped[1].astype(int) - np.rint(exact)).max() <= 1
+
+
+@pytest.mark.parametrize(("size", "height", "width"), [(40, 12, 32), (33, 40, 20), (11, 16, 24)])
+def test_the_fast_way_reads_any_tile_to_its_edges(size: int, height: int, width: int):
+    """Small and odd tiles, in a batch whose tiles begin anywhere in memory, with samples that reach beyond."""
+    tiles = random_tiles(3, size)[1:]
+    warped = safa_warp(tiles, height=height, width=width)
+    for tile, polar in zip(tiles, warped, strict=True):
+        assert np.abs(polar - safa_values(tile, height=height, width=width)).max() < 1.5
+
+
+def test_the_authors_first_column_looks_south_and_a_quarter_on_west():
+    tile = np.zeros((1, 200, 200, 3), np.uint8)
+    tile[0, 100:, 95:106] = 255  # south of the middle
+    tile[0, 95:106, :100, 1] = 200  # west
+    polar = safa_warp(tile, height=20, width=80)[0]
+    assert (polar[:18, 0] == 255).all() and (polar[:18, 20] == (0, 200, 0)).all()
+    assert (polar[:15, 40] == 0).all() and (polar[:15, 60] == 0).all()
