@@ -48,6 +48,8 @@ def best_positive(query: Floats, references: Floats, positives: Indices) -> int:
 
 def hardest_negatives(query: Floats, references: Floats, among: Indices, count: int) -> Indices:
     """[count] rows of ``references`` nearest to ``query`` [D] among those given, nearest first."""
+    if not len(among):
+        return among
     return among[nearest(query[None], references[among], count)[0]]
 
 
