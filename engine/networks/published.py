@@ -119,3 +119,38 @@ def paired(
         licence=f"{licence}. {pictures.terms}.",
         note=note,
     )
+
+
+def cvusa_or_cvact(pre: Preprocessing) -> Preprocessing:
+    """``pre`` for CVUSA, said of weights that may as well be CVACT's: networks for both have the same shapes."""
+    notes = ("Weights trained on CVACT expect 90 degrees of height", pre.note)
+    return replace(
+        pre,
+        data="CVUSA or CVACT",
+        licence=pre.licence.replace(
+            CVUSA.terms, "CVUSA and CVACT are for research use, on request"
+        ),
+        note=". ".join(note for note in notes if note),
+    )
+
+
+def untrained(
+    size: Size,
+    *,
+    mean: tuple[float, float, float] = IMAGENET_MEAN,
+    std: tuple[float, float, float] = IMAGENET_STD,
+    licence: str,
+) -> Preprocessing:
+    """Pictures as ImageNet's are shown (the middle square, bicubic) on both sides, for weights that are no more than a
+    start; tiles as VIGOR's, for want of any."""
+    photos = Branch("query.onnx", size, mean, std, "plain", resize="bicubic", fit="crop")
+    tiles = tile_branch(VIGOR, size, mean=mean, std=std, resize="bicubic")
+    pre = paired(
+        VIGOR,
+        photos,
+        tiles,
+        licence=licence,
+        query_subshifts=1,
+        note="These weights are a start for training; they were not trained to compare photos with tiles",
+    )
+    return replace(pre, data="ImageNet", licence=f"{licence}. ImageNet is for research use.")

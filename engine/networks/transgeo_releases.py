@@ -18,13 +18,13 @@ from engine.networks.deit import TOKENS
 from engine.networks.positions import Grid, resize_positions
 from engine.networks.published import (
     CVUSA,
-    IMAGENET_MEAN,
-    IMAGENET_STD,
     VIGOR,
+    cvusa_or_cvact,
     paired,
     panorama_branch,
     pictures_for,
     tile_branch,
+    untrained,
 )
 from engine.networks.releases import (
     Found,
@@ -134,19 +134,16 @@ def preprocess_pair(found: Found) -> Preprocessing:
         query = replace(
             query, projection="plain", top_deg=None, bottom_deg=None, fov_trained_deg=(fov, fov)
         )
-    notes = []
-    if pictures is CVUSA:
-        notes.append("Weights trained on CVACT expect 90 degrees of height")
-    if found.options.get("stage") == 2 and "guide_size" not in found.options:
-        notes.append(SELF_GUIDED)
-    return paired(
+    alone = found.options.get("stage") == 2 and "guide_size" not in found.options
+    pre = paired(
         pictures,
         query,
         tile_branch(pictures, found.reference_size, resize="bilinear"),
         licence="MIT",
         query_subshifts=16 if fov == 360 else 1,
-        note=". ".join(notes),
+        note=SELF_GUIDED if alone else "",
     )
+    return cvusa_or_cvact(pre) if pictures is CVUSA else pre
 
 
 def recognise_imagenet(shapes: Shapes) -> Found | None:
@@ -174,23 +171,7 @@ def adapt_imagenet(state: State, found: Found) -> State:
 
 def preprocess_imagenet(found: Found) -> Preprocessing:
     """Pictures as for ImageNet on both sides."""
-    tiles = tile_branch(VIGOR, found.query_size, resize="bicubic")
-    photos = replace(
-        tiles,
-        graph="query.onnx",
-        tile_pixels=None,
-        fit="crop",
-        mean=IMAGENET_MEAN,
-        std=IMAGENET_STD,
-    )
-    return paired(
-        VIGOR,
-        photos,
-        tiles,
-        licence="Apache-2.0",
-        query_subshifts=1,
-        note="These weights are a start for training; they were not trained to compare photos with tiles",
-    )
+    return untrained(found.query_size, licence="Apache-2.0")
 
 
 register_release(

@@ -20,10 +20,12 @@ from engine.networks.positions import Grid, resize_positions
 from engine.networks.published import (
     CVUSA,
     Pictures,
+    cvusa_or_cvact,
     paired,
     panorama_branch,
     pictures_for,
     tile_branch,
+    untrained,
 )
 from engine.networks.releases import (
     Found,
@@ -226,14 +228,13 @@ def _tiles(pictures: Pictures, size: Size) -> Branch:
 def preprocess_pair(found: Found) -> Preprocessing:
     """Panoramas and tiles of CVUSA or VIGOR. CVACT's weights look like CVUSA's."""
     pictures = pictures_for(found.query_size)
-    note = "" if pictures is not CVUSA else "Weights trained on CVACT expect 90 degrees of height"
-    return paired(
+    pre = paired(
         pictures,
         _panoramas(pictures, found.query_size),
         _tiles(pictures, found.reference_size),
         licence=LICENCE,
-        note=note,
     )
+    return cvusa_or_cvact(pre) if pictures is CVUSA else pre
 
 
 def preprocess_one(found: Found) -> Preprocessing:
@@ -241,17 +242,7 @@ def preprocess_one(found: Found) -> Preprocessing:
     size = found.query_size
     if size[0] != size[1]:
         return preprocess_pair(found)
-    query = Branch(
-        "query.onnx", size, HALF, HALF, "plain", resize="bicubic", fit="crop"
-    )  # as for ImageNet
-    return paired(
-        pictures_for((1, 2)),
-        query,
-        _tiles(pictures_for((1, 2)), size),
-        licence=LICENCE,
-        query_subshifts=1,
-        note="These weights are a start for training; they were not trained to compare photos with tiles",
-    )
+    return untrained(size, mean=HALF, std=HALF, licence=LICENCE)
 
 
 register_release(
