@@ -9,8 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.encoder.card import Branch, Card
-from engine.encoder.preprocess import canvas_to_input, plain_to_input, tiles_to_input
+from engine.encoder.card import Branch, Card, Side
+from engine.encoder.preprocess import (
+    canvas_to_input,
+    normalise,
+    plain_to_input,
+    shape_tiles,
+    tiles_to_input,
+)
 from engine.encoder.session import CPU, GraphSession
 from engine.errors import EncoderError
 from engine.photo.projections import View, seen_blocks, to_canvas
@@ -122,6 +128,29 @@ class Encoder:
         self._need_features()
         descriptor, features = self._run_tiles(tiles, True)
         return descriptor, features
+
+    def encode_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> FloatArray:
+        """Descriptors [N, D] of references that are pictures of their own: a dataset's tiles, photos of a database.
+
+        Args:
+            pictures: each [H, W, 3] of any size, standing for the card's extent; the card says how it is shaped.
+        """
+        branch = self.card.branches.reference
+        parts = [np.zeros((0, self.card.descriptor_dim), np.float32)]
+        for start in range(0, len(pictures), TILE_BATCH):
+            shaped = [shape_tiles(p[None], branch) for p in pictures[start : start + TILE_BATCH]]
+            parts.append(self.encode_inputs("reference", normalise(np.concatenate(shaped), branch)))
+        return np.concatenate(parts)
+
+    def encode_inputs(self, side: Side, batch: FloatArray) -> FloatArray:
+        """Descriptors [N, D] of a graph's input as it is: normalised float32 [N, 3, H, W]."""
+        session = self._query if side == "query" else self._reference
+        return session.run(batch, [self.card.outputs.descriptor])[0][0]
+
+    def reads_any_size(self, side: Side) -> bool:
+        """Whether a side's graph takes pictures of any height and width."""
+        session = self._query if side == "query" else self._reference
+        return not any(isinstance(size, int) for size in session.inputs[0][1][2:])
 
     def project(self, pixels: NDArray[np.uint8], view: View) -> Canvas:
         """Draw a photo [H, W, 3] the way the query branch expects it."""
