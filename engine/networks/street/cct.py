@@ -18,6 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.networks.parts import Size, register_backbone
+from engine.networks.street.stages import sides
 from engine.networks.street.tokens import pooled
 from engine.networks.street.transformer import as_map, attend, heads, joined, resized_positions
 
@@ -145,16 +146,25 @@ class Cct(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """The map [N, C, h, w]."""
         grid = self.tokenizer(x)
-        size = (grid.shape[2], grid.shape[3])
+        size = sides(grid)
         places = resized_positions(self.classifier.positional_emb, size, mode="bilinear")
         tokens = grid.flatten(2).transpose(1, 2) + places
         for block in self.classifier.blocks:
             tokens = block(tokens)
         return as_map(self.classifier.norm(tokens), size)
 
-    def seqpool(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
-        """SeqPool with the backbone's own weights: [N, C] and the places' weights [N, h, w]."""
-        return pooled(feature_map, self.classifier.attention_pool)
+
+class CctSeqPool(Cct):
+    """CCT whose token is SeqPool's vector, by the backbone's own weights."""
+
+    def map_and_token(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The map [N, C, h, w] and what SeqPool makes of it [N, C]."""
+        return self.attention(x)[:2]
+
+    def attention(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The map, what SeqPool makes of it, and the weights of the places [N, h, w]."""
+        feature_map = self(x)
+        return feature_map, *pooled(feature_map, self.classifier.attention_pool)
 
 
 @register_backbone("cct")

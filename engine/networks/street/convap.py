@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from engine.networks.evidence import EvidenceKind
 from engine.networks.parts import Side, Size, register_aggregation
-from engine.networks.street.stages import L2Norm, through
+from engine.networks.street.stages import L2Norm, sides, through
 
 
 class ConvAp(nn.Module):
@@ -46,7 +46,7 @@ class ConvAp(nn.Module):
         local = self.channel_pool(x)
         rows, columns = (
             _shares(length, count).to(local)
-            for length, count in zip(local.shape[2:], self.grid, strict=True)
+            for length, count in zip(sides(local), self.grid, strict=True)
         )
         share = rows[:, None, :, None] * columns[None, :, None, :]  # [rows, columns, h, w]
         parts = through(L2Norm(), (local[:, :, None, None] * share).flatten(1, 3))

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from engine.networks.parts import Size, register_backbone
 from engine.networks.street.resnet import Under
+from engine.networks.street.stages import sides
 from engine.networks.street.transformer import (
     antialiased,
     as_map,
@@ -27,6 +28,7 @@ from engine.networks.street.transformer import (
     looked_at,
     patches,
     resized_positions,
+    square_side,
 )
 
 OFFSET = 0.1
@@ -150,7 +152,7 @@ class DinoV2(nn.Module):
 
     def _positions(self, size: Size) -> Tensor:
         places = self.pos_embed[:, 1:]
-        side = round(places.shape[1] ** 0.5)
+        side = square_side(places)
         if size == (side, side):
             return self.pos_embed
         scale = ((size[0] + OFFSET) / side, (size[1] + OFFSET) / side)
@@ -158,14 +160,14 @@ class DinoV2(nn.Module):
 
     def _encoded(self, x: Tensor) -> tuple[Tensor, Tensor, Size]:
         """Tokens before the last block and after it, not normed yet, and the map's size."""
-        size = (x.shape[2], x.shape[3])
+        size = sides(x)
         wanted = self._fitting(size)
         if wanted != size:
             x = antialiased(x, wanted)
         grid = self.patch_embed["proj"](x)
-        size = (grid.shape[2], grid.shape[3])
+        size = sides(grid)
         places = grid.flatten(2).transpose(1, 2)
-        tokens = torch.cat([self.cls_token.expand(len(x), -1, -1), places], dim=1)
+        tokens = torch.cat([self.cls_token.expand(x.shape[0], -1, -1), places], dim=1)
         tokens = tokens + self._positions(size)
         for block in self.blocks[:-1]:
             tokens = block(tokens)

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from engine.networks.evidence import EvidenceKind
 from engine.networks.parts import Side, Size, register_aggregation
 from engine.networks.street.pooling import with_fc
-from engine.networks.street.stages import coarser, membership
+from engine.networks.street.stages import coarser, membership, sides
 
 SAMPLED = 50_000
 """Local vectors that the benchmark clusters."""
@@ -90,7 +90,7 @@ class NetVlad(nn.Module):
 
         The grid is coarser than the map where the map would be too many numbers.
         """
-        size = (x.shape[2], x.shape[3])
+        size = sides(x)
         grid = coarser(size, self.dim)
         cells = membership(size, grid).to(x)  # [G, P]
         local, assigned = self._assigned(x)

@@ -25,7 +25,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.networks.parts import Side, Size, register_aggregation
-from engine.networks.street.stages import Chain, Flatten, L2Norm, chain
+from engine.networks.street.stages import Chain, Flatten, L2Norm, chain, sides
 
 OVERLAP = 0.4
 """Wanted overlap of neighbouring R-MAC regions, as a share of the area."""
@@ -72,7 +72,7 @@ def _starts(length: int, side: int, count: int) -> list[int]:
 def rmac(x: Tensor, levels: int = 3, eps: float = 1e-6) -> Tensor:
     """Regional maxima, each divided by its norm, summed: [N, C, h, w] to [N, C]."""
     total = _unit(x.amax((2, 3)), eps)
-    for top, left, side in rmac_regions(x.shape[2], x.shape[3], levels):
+    for top, left, side in rmac_regions(*sides(x), levels):
         region = x[:, :, top : top + side, left : left + side]
         total = total + _unit(region.amax((2, 3)), eps)
     return total
@@ -96,7 +96,8 @@ class Spoc(nn.Module):
         return x.mean((2, 3))
 
     def parts(self, x: Tensor) -> Tensor:
-        return x / (x.shape[2] * x.shape[3])
+        height, width = sides(x)
+        return x / (height * width)
 
 
 class Mac(nn.Module):
@@ -127,7 +128,8 @@ class Gem(nn.Module):
     def parts(self, x: Tensor) -> Tensor:
         powers = x.clamp(min=self.eps).pow(self.p)
         mean = powers.mean((2, 3), keepdim=True)
-        return powers / (x.shape[2] * x.shape[3]) * mean.pow(1.0 / self.p - 1.0)
+        height, width = sides(x)
+        return powers / (height * width) * mean.pow(1.0 / self.p - 1.0)
 
 
 class Rmac(nn.Module):
@@ -145,7 +147,7 @@ class Rmac(nn.Module):
         return torch.stack(list(self._regional(x))).sum(0)
 
     def _regional(self, x: Tensor) -> Iterator[Tensor]:
-        height, width = x.shape[2], x.shape[3]
+        height, width = sides(x)
         yield self._region(x)
         for top, left, side in rmac_regions(height, width, self.levels):
             inner = self._region(x[:, :, top : top + side, left : left + side])

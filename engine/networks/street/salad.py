@@ -32,6 +32,7 @@ from engine.networks.street.stages import (
     L2Norm,
     coarser,
     membership,
+    sides,
     through,
 )
 
@@ -42,16 +43,15 @@ MEGALOC_CELLS = 64
 
 def matching(scores: Tensor, dustbin: Tensor, rounds: int = SINKHORN_ROUNDS) -> Tensor:
     """Logarithms of the transport [N, m + 1, P] for scores [N, m, P] and a dustbin's score, P > m."""
-    count, clusters, places = scores.shape
-    bins = dustbin.to(scores.dtype).expand(count, 1, places)
+    clusters, places = int(scores.shape[1]), int(scores.shape[2])
+    # Of any batch also where a graph is traced, which a tensor of zeros is not.
+    bins = scores[:, :1] * 0.0 + dustbin
     augmented = torch.cat([scores, bins], dim=1)
     norm = -math.log(clusters + places)
-    rows = scores.new_full((clusters + 1,), norm)
-    # A mask, not an assignment to the last row, so that the graph stays free of scatters.
-    last = scores.new_tensor([0.0] * clusters + [1.0])
-    rows = rows + last * math.log(places - clusters)
-    v = scores.new_zeros((count, places))
-    u = scores.new_zeros((count, clusters + 1))
+    # What each row carries: as many as there are clusters carry 1, the dustbin the rest.
+    carried = [norm] * clusters + [norm + math.log(places - clusters)]
+    rows = torch.tensor(carried, dtype=scores.dtype, device=scores.device)
+    u, v = rows, scores[:, 0] * 0.0
     for _ in range(rounds):
         u = rows - torch.logsumexp(augmented + v[:, None], dim=2)
         v = norm - torch.logsumexp(augmented + u[:, :, None], dim=1)
@@ -120,7 +120,7 @@ class Salad(nn.Module):
 
         The class token comes from no place: every cell has the same share of its numbers.
         """
-        size = (feature_map.shape[2], feature_map.shape[3])
+        size = sides(feature_map)
         grid = coarser(size, self.dim, limit)
         cells = membership(size, grid).to(feature_map)  # [G, P]
         whole, local, moved = self._read(feature_map, token)
@@ -128,7 +128,8 @@ class Salad(nn.Module):
         sums = torch.matmul(local[:, None], split)  # [N, G, l, m]
         norm = sums.sum(1, keepdim=True).norm(dim=2, keepdim=True).clamp_min(1e-12)
         sums = (sums / norm).flatten(2)
-        spread = (whole / len(cells))[:, None].expand(-1, len(cells), -1)
+        count = grid[0] * grid[1]
+        spread = whole[:, None] * whole.new_full((1, count, 1), 1.0 / count)
         flat = torch.cat([spread, sums], dim=2)
         return through(L2Norm(), flat.transpose(1, 2).unflatten(2, grid))
 

@@ -45,6 +45,11 @@ class Additive(Protocol):
         ...
 
 
+def sides(x: Tensor) -> tuple[int, int]:
+    """h and w of a map, as plain numbers also where a graph is traced: only the batch is of any size there."""
+    return int(x.shape[2]), int(x.shape[3])
+
+
 def coarser(map_size: tuple[int, int], dim: int, limit: int = EVIDENCE_NUMBERS) -> tuple[int, int]:
     """Rows and columns of the finest grid, of about the map's proportions, with at most ``limit`` numbers."""
     height, width = map_size
@@ -71,7 +76,8 @@ def through(stage: nn.Module, parts: Tensor) -> Tensor:
         out = F.conv2d(parts, stage.weight[:, :, None, None])
         if stage.bias is not None:
             # The bias comes from no place: every place has the same share of it.
-            out = out + stage.bias[:, None, None] / (parts.shape[2] * parts.shape[3])
+            height, width = sides(parts)
+            out = out + stage.bias[:, None, None] / (height * width)
         return out
     if isinstance(stage, Flatten | nn.Identity):
         return parts

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from engine.networks.dual import descriptors
 from engine.networks.evidence import EvidenceKind
 from engine.networks.parts import Side, Size, register_aggregation
+from engine.networks.street.stages import sides
 
 
 class Cls(nn.Module):
@@ -54,7 +55,7 @@ def pooled(x: Tensor, attention_pool: nn.Linear) -> tuple[Tensor, Tensor]:
     """SeqPool of the map [N, C, h, w]: [N, C] and the weights [N, h, w]."""
     places = x.flatten(2)
     weights = F.softmax(attention_pool(places.transpose(1, 2)), dim=1)  # [N, P, 1]
-    return (places @ weights)[:, :, 0], weights[:, :, 0].unflatten(1, x.shape[2:])
+    return (places @ weights)[:, :, 0], weights[:, :, 0].unflatten(1, sides(x))
 
 
 @register_aggregation("cls")

@@ -8,6 +8,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from engine.networks.street.stages import sides
+
 
 def attend(query: Tensor, key: Tensor, value: Tensor, dropout: float = 0.0) -> Tensor:
     """softmax(q k' / sqrt(d)) v for [N, heads, P, d]."""
@@ -35,6 +37,15 @@ def as_map(tokens: Tensor, size: tuple[int, int]) -> Tensor:
     return tokens.transpose(1, 2).unflatten(2, size)
 
 
+def square_side(grid: Tensor) -> int:
+    """n of positions [1, n * n, C]; ValueError where they are no square."""
+    count = int(grid.shape[1])
+    side = round(count**0.5)
+    if side * side != count:
+        raise ValueError(f"{count} positions are no square grid")
+    return side
+
+
 def resized_positions(
     grid: Tensor,
     size: tuple[int, int],
@@ -48,9 +59,7 @@ def resized_positions(
         mode: of the interpolation, half-pixel centres, not antialiased.
         scale: what the coordinates are divided by, where it is not exactly h / n and w / n.
     """
-    side = round(grid.shape[1] ** 0.5)
-    if side * side != grid.shape[1]:
-        raise ValueError(f"{grid.shape[1]} positions are no square grid")
+    side = square_side(grid)
     if size == (side, side) and scale is None:
         return grid
     square = as_map(grid.float(), (side, side))
@@ -76,7 +85,7 @@ def antialiased(x: Tensor, size: tuple[int, int]) -> Tensor:
     """
     rows, columns = (
         torch.from_numpy(_triangles(before, after)).to(x)
-        for before, after in zip(x.shape[2:], size, strict=True)
+        for before, after in zip(sides(x), size, strict=True)
     )
     return rows @ x @ columns.T
 

@@ -26,7 +26,7 @@ from engine.networks.releases import (
     State,
     register_release,
 )
-from engine.networks.street.cct import Cct
+from engine.networks.street.cct import Cct, CctSeqPool
 from engine.networks.street.netvlad import NetVlad, build_crn
 from engine.networks.street.pooling import L2_WHEN, SHALLOW, Gem, shallow, with_fc
 from engine.networks.street.published import (
@@ -140,7 +140,8 @@ def vg_benchmark(
     options = dict(backbone_options or {})
     if backbone == "resnet":
         options = {"depth": 18, "cut": 4, **options}
-    trunk: Any = BACKBONES[backbone](**options)
+    kind = CctSeqPool if (backbone, aggregation) == ("cct", "seqpool") else BACKBONES[backbone]
+    trunk: Any = kind(**options)
     trunk.map_size(size)
     head = _head(trunk, size, aggregation, l2, clusters, fc_dim)
     return compose(trunk, head, input_size=size)

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from engine.networks.parts import Size, register_backbone
+from engine.networks.street.stages import sides
 from engine.networks.street.transformer import (
     as_map,
     attend,
@@ -38,10 +39,10 @@ class _Embeddings(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         grid = self.patch_embeddings["projection"](x)
         token = self.position_embeddings[:, :1] + self.cls_token
-        size = (grid.shape[2], grid.shape[3])
+        size = sides(grid)
         places = grid.flatten(2).transpose(1, 2)
         places = places + resized_positions(self.position_embeddings[:, 1:], size)
-        return torch.cat([token.expand(len(x), -1, -1), places], dim=1)
+        return torch.cat([token.expand(x.shape[0], -1, -1), places], dim=1)
 
 
 class _Layer(nn.Module):
@@ -140,7 +141,7 @@ class Vit(nn.Module):
 
     def _told(self, tokens: Tensor, images: Tensor) -> tuple[Tensor, Tensor]:
         tokens = self.layernorm(tokens)
-        size = (images.shape[2] // self.patch, images.shape[3] // self.patch)
+        size = self.map_size(sides(images))
         return as_map(tokens[:, 1:], size), tokens[:, 0]
 
     def forward(self, x: Tensor) -> Tensor:
@@ -156,7 +157,7 @@ class Vit(nn.Module):
         before, after = self._encoded(x)
         feature_map, token = self._told(after, x)
         query, key, _ = self._layers[-1].asked(before)
-        seen = looked_at(query, key).unflatten(1, feature_map.shape[2:])
+        seen = looked_at(query, key).unflatten(1, sides(feature_map))
         return feature_map, token, seen
 
 

@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
-from engine.networks import DualEncoder, build_network, descriptors
+from engine.networks import DualEncoder, build_network
 from engine.networks.releases import Found, releases
 from tests.golden_rule import assert_matches, read_keys, rule_input, rule_state
 
