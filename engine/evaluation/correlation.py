@@ -74,7 +74,8 @@ def heading_deg(orientation: NDArray[np.integer], turn: int, fov_deg: float) -> 
         turn: W, blocks of a full turn; block 0 begins in the south.
         fov_deg: the photo's field of view, degrees.
     """
-    return (orientation * (360.0 / turn) + fov_deg / 2.0) % 360.0 - 180.0
+    first = orientation.astype(np.float64) * (360.0 / turn)
+    return (first + fov_deg / 2.0) % 360.0 - 180.0
 
 
 def _blocks(descriptors: NDArray[np.floating], block_dim: int) -> NDArray[np.float64]:

@@ -93,7 +93,16 @@ class SectorEncoder(SmallResNet):
 
 @register_network("sector-resnet")
 def _build(options: Mapping[str, Any]) -> DualEncoder:
-    wanted = dict(options)
-    sizes = tuple(wanted.pop("query_size")), tuple(wanted.pop("reference_size"))
-    query, reference = (SectorEncoder(**wanted, input_size=size) for size in sizes)
+    return _sector_resnet(**options)
+
+
+def _sector_resnet(
+    *,
+    query_size: tuple[int, int] = (64, 256),
+    reference_size: tuple[int, int] = (64, 256),
+    **both: Any,
+) -> DualEncoder:
+    query, reference = (
+        SectorEncoder(**both, input_size=size) for size in (query_size, reference_size)
+    )
     return DualEncoder(query, reference)

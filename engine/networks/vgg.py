@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from engine.networks.parts import Size, register_backbone
 from engine.networks.pretrained import register_pretrained
 from engine.networks.releases import State
-from engine.networks.sector import circular_pad
+from engine.networks.small_resnet import circular_pad
 
 GROUPS = (2, 2, 3, 3, 3)
 WIDTHS = (64, 128, 256, 512, 512)

@@ -16,7 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from engine.encoder import Branches, Card, Outputs, Training, save_encoder
 from engine.errors import TrainingError
 from engine.networks import DualEncoder, SectorEncoder, build_network
-from engine.networks.sector import CircularConv, ResidualBlock
+from engine.networks.small_resnet import CircularConv, ResidualBlock
 from engine.training.checkpoints import load_checkpoint
 from engine.training.recipes import Recipe, recipe_from_dict
 

@@ -7,7 +7,7 @@ import torch
 
 from engine.errors import TrainingError
 from engine.networks import DualEncoder, SectorEncoder, build_network
-from engine.networks.sector import circular_pad
+from engine.networks.small_resnet import circular_pad
 
 SMALL = {"channels": (4, 8, 8, 16), "blocks": (1, 1, 1, 1), "block_dim": 6}
 
