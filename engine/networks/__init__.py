@@ -1,6 +1,14 @@
 """Networks and their registry. Importing this package imports torch."""
 
-from engine.networks import street, transgeo_releases
+from engine.networks import (
+    dsm,
+    frgeo,
+    safa,
+    sample4geo,
+    statewide,
+    street,
+    transgeo_releases,
+)
 from engine.networks.dual import DualEncoder, descriptors
 from engine.networks.parts import Composed, build_aggregation, build_backbone
 from engine.networks.registry import build_network, register_network
@@ -16,7 +24,12 @@ __all__ = [
     "build_backbone",
     "build_network",
     "descriptors",
+    "dsm",
+    "frgeo",
     "register_network",
+    "safa",
+    "sample4geo",
+    "statewide",
     "street",
     "transgeo_releases",
 ]
