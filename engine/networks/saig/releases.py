@@ -94,10 +94,10 @@ def head_options(shapes: Shapes, prefix: str) -> dict[str, Any]:
             continue
         options: dict[str, Any] = {}
         if head == "smd":
-            options = {
-                "maps": shapes[f"{prefix}linear3.weight"][0],
-                "hidden": shapes[f"{prefix}linear1.weight"][0],
-            }
+            options = {"maps": shapes[f"{prefix}linear3.weight"][0]}
+            hidden, places = shapes[f"{prefix}linear1.weight"]
+            if hidden != 4 * places:
+                options["hidden"] = hidden
         elif head == "reduce-dim":
             options = {"reduced": shapes[f"{prefix}reduceLinear.weight"][0]}
         elif head == "safa":

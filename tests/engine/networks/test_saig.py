@@ -254,6 +254,15 @@ def test_bare_branches_of_vigor_are_recognised(golden: Path) -> None:
     assert pre.tile_extents_m == (72.96,)
 
 
+def test_smd_of_vigor_is_recognised() -> None:
+    """Panoramas and tiles then have different numbers of places to mix."""
+    options = {"head": "smd", "query_size": (320, 640), "reference_size": (320, 320), "depth": 1}
+    state = build_network("saig", options).state_dict()
+    release, found = who({name: tuple(value.shape) for name, value in state.items()})
+    assert (found.query_size, found.reference_size) == ((320, 640), (320, 320))
+    build_network(found.network, found.options).load_state_dict(release.adapt(state, found))
+
+
 def test_other_sizes_resize_positions_or_are_refused(golden: Path) -> None:
     keys = golden / "saig" / "saig_shallow_gap_keys.json"
     found = recognise_pair({name: shape for name, shape, _ in read_keys(keys)})
