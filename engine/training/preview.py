@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from engine.datasets import Dataset
 from engine.training.cache import CachedTown
 from engine.training.recipes import Recipe
 
@@ -37,6 +38,24 @@ def preview_towns(
         shown.append(
             {"photo": str(photo_file), "tile": str(tile_file), "name": f"{town.name}, {index}"}
         )
+    return shown
+
+
+def preview_dataset(
+    dataset: Dataset, pairs: NDArray[np.int64], folder: Path, count: int
+) -> list[dict[str, Any]]:
+    """Write some of a dataset's pairs [P, 2] of photo and reference, as :func:`preview_towns` does."""
+    rng = np.random.default_rng(_SEED)
+    shown: list[dict[str, Any]] = []
+    for number, at in enumerate(rng.permutation(len(pairs))[:count]):
+        query, reference = (int(index) for index in pairs[at])
+        photo, _ = dataset.read_query(query)
+        tile = dataset.read_reference(reference)
+        tile = tile[0] if tile.ndim == 4 else tile  # of several extents, the finest
+        photo_file = save_picture(folder / f"{number}-photo.jpg", photo, PHOTO_WIDTH)
+        tile_file = save_picture(folder / f"{number}-tile.jpg", tile, TILE_WIDTH)
+        name = dataset.queries.files[query].name
+        shown.append({"photo": str(photo_file), "tile": str(tile_file), "name": name})
     return shown
 
 

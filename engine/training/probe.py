@@ -31,9 +31,11 @@ import torch
 
 from engine.errors import DatasetError, NadirError, TrainingError
 from engine.training.cache import find_towns, open_town
+from engine.training.dataset_pairs import DatasetPairs
 from engine.training.events import to_stdout
-from engine.training.preview import preview_towns
+from engine.training.preview import preview_dataset, preview_towns
 from engine.training.recipes import Recipe, load_recipe
+from engine.training.sources import TOWNS
 from engine.training.trainer import Trainer
 from engine.world.cache import make_training_town, town_folder
 
@@ -87,26 +89,25 @@ def host_memory() -> tuple[int, int]:
 def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None:
     """Say whether recipe and data are good for a start, and show some pairs."""
     to_stdout("recipe", recipe=recipe.to_dict())
+    if recipe.data.format != TOWNS:
+        _check_dataset(recipe, data, previews, pairs)
+        return
     wanted = dict.fromkeys(recipe.data.towns, "train")
     wanted |= dict.fromkeys(recipe.data.validation, "validation")
     missing = [s for s in wanted if not (town_folder(data, s) / "meta.json").exists()]
     towns = [open_town(folder) for folder in find_towns(data)] if data.is_dir() else []
     if not towns and not missing:
-        known = "town-*/meta.json"
         if not data.is_dir():
             raise DatasetError("there is no such folder", data, "Choose the folder of the data")
         raise DatasetError(
-            f"holds no training towns: there is no {known} in it",
+            "holds no training towns: there is no town-*/meta.json in it",
             data,
             "Choose another folder, or a recipe that renders its own",
         )
     train = [town for town in towns if town.split == "train"]
     if not train and not any(wanted[seed] == "train" for seed in missing):
         raise DatasetError("holds no town to train on, only to validate", data)
-    rendered = sum(
-        recipe.data.pairs if wanted[seed] == "train" else recipe.data.validation_pairs
-        for seed in missing
-    )
+    to_render = {seed: _pairs_of(recipe, wanted[seed]) for seed in missing}
     to_stdout(
         "data",
         folder=str(data),
@@ -114,22 +115,53 @@ def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None
         pairs=sum(map(len, train)),
         validation=sum(len(town) for town in towns if town.split != "train"),
         to_render=len(missing),
-        pairs_to_render=rendered,
+        pairs_to_render=sum(to_render.values()),
     )
     if previews is None:
         return
-    previews.mkdir(parents=True, exist_ok=True)
     with some_data(recipe, data, pairs) as folder:
         shown = [t for t in map(open_town, find_towns(folder)) if t.split == "train"]
         for pair in preview_towns(shown, recipe, previews, pairs):
             to_stdout("pair", **pair)
 
 
+def _pairs_of(recipe: Recipe, split: str) -> int:
+    return recipe.data.pairs if split == "train" else recipe.data.validation_pairs
+
+
+def _check_dataset(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None:
+    if not data.is_dir():
+        raise DatasetError("there is no such folder", data, "Choose the folder of the data")
+    train = DatasetPairs(recipe, data, recipe.data.train_split)
+    validation, why = 0, ""
+    try:
+        validation = len(DatasetPairs(recipe, data, recipe.data.validation_split))
+    except NadirError as error:  # one can train without; it is said
+        why = str(error)
+    to_stdout(
+        "data",
+        folder=str(data),
+        pairs=len(train),
+        queries=len(train.dataset.queries),
+        references=len(train.dataset.references),
+        validation=validation,
+        no_validation=why,
+        to_render=0,
+        pairs_to_render=0,
+    )
+    if previews is not None:
+        for pair in preview_dataset(train.dataset, train.pairs, previews, pairs):
+            to_stdout("pair", **pair)
+
+
 @contextmanager
 def some_data(recipe: Recipe, data: Path, pairs: int) -> Iterator[Path]:
     """The folder of data; where it holds nothing yet, another one with one small town of the same making."""
-    towns = [open_town(folder) for folder in find_towns(data)] if data.is_dir() else []
-    if any(town.split == "train" and len(town) for town in towns):
+    there = recipe.data.format != TOWNS
+    if not there and data.is_dir():
+        towns = [open_town(folder) for folder in find_towns(data)]
+        there = any(town.split == "train" and len(town) for town in towns)
+    if there:
         yield data
         return
     with tempfile.TemporaryDirectory(prefix="nadir-probe-") as folder:
@@ -194,6 +226,8 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
 
 def render_estimate(recipe: Recipe, data: Path, small_s: float) -> float:
     """Seconds until the missing towns are rendered, from how long a small one took; 0 where none is missing."""
+    if recipe.data.format != TOWNS:
+        return 0.0
     towns = [(seed, recipe.data.pairs) for seed in recipe.data.towns]
     towns += [(seed, recipe.data.validation_pairs) for seed in recipe.data.validation]
     missing = [n for seed, n in towns if not (town_folder(data, seed) / "meta.json").exists()]
@@ -230,6 +264,8 @@ def main(argv: list[str] | None = None) -> int:
     measured.add_argument("--device", default="cpu")
     measured.add_argument("--minutes", type=float)
     args = parser.parse_args(argv)
+    if getattr(args, "previews", None) is not None:
+        args.previews.mkdir(parents=True, exist_ok=True)
     try:
         if args.verb == "devices":
             devices()
