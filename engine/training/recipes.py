@@ -14,6 +14,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from engine.encoder.card import Branch
 from engine.errors import TrainingError
+from engine.training.schedules import SCHEDULES
 from engine.training.sections import (
     AboutSection,
     BatchSection,
@@ -227,6 +228,11 @@ def _check(recipe: Recipe) -> None:
     )
     need(recipe.data.pairs > 0 and recipe.data.validation_pairs > 0, '"data.pairs" must be above 0')
     need(recipe.optimiser.steps > 0, '"optimiser.steps" must be above 0')
+    need(
+        recipe.optimiser.schedule in SCHEDULES,
+        f'"optimiser.schedule" is not one of {", ".join(SCHEDULES)}',
+    )
+    need(recipe.optimiser.rho > 0, '"optimiser.rho" must be above 0')
 
 
 def _plain(value: Any) -> Any:

@@ -42,19 +42,26 @@ def turned_distances(query: Tensor, reference: Tensor, seen: Tensor) -> Tensor:
     sees is brought to norm 1, as the photo is. Source: Shi et al., "Where am I looking at?", CVPR 2020.
 
     Args:
-        query, reference: [B, K, d] and [M, K, d], blocks by bearing; the reference as a whole of norm 1.
-        seen: [B, K], 0 or 1, the blocks that the photo shows.
+        query: [B, k, d], blocks by bearing; a photo of less than the full turn may have fewer than K.
+        reference: [M, K, d], of any norm.
+        seen: [B, k], 0 or 1, the blocks that the photo shows.
     """
-    blocks = query.shape[1]
-    photo = F.normalize((query * seen[:, :, None]).flatten(1), dim=1).unflatten(1, (blocks, -1))
+    missing = reference.shape[1] - query.shape[1]
+    if missing < 0:
+        raise ValueError("a photo has more blocks by bearing than the turn")
+    # In double precision: thousands of products are added up, and the turn hangs on which sum is the largest.
+    shown = F.pad(seen, (0, missing)).double()
+    photo = F.pad(query, (0, 0, 0, missing)).double() * shown[:, :, None]
+    photo = photo / photo.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None]
+    tile = reference.double()
     # The shared function weights by what is seen and makes a cosine of it, which is not wanted here.
-    ones = torch.ones_like(seen)
-    correlation = shift_scores(photo, reference, ones)
-    energy = reference.square().sum(2, keepdim=True)
-    covered = shift_scores(seen[:, :, None], energy, ones).clamp_min(1e-12)
+    ones = torch.ones_like(shown)
+    correlation = shift_scores(photo, tile, ones)
+    energy = tile.square().sum(2, keepdim=True)
+    covered = shift_scores(shown[:, :, None], energy, ones).clamp_min(1e-12)
     turn = correlation.detach().argmax(2, keepdim=True)
     best = (correlation / covered.sqrt()).gather(2, turn)
-    return 2.0 - 2.0 * best.squeeze(2)
+    return (2.0 - 2.0 * best.squeeze(2)).to(query.dtype)
 
 
 def all_pairs(distance: Tensor, alpha: float, configured: int | None = None) -> Tensor:
@@ -149,12 +156,12 @@ class SoftTriplet(Loss):
         blocks = context.azimuth_blocks
         if blocks < 1:
             raise ValueError("comparing at the best turn needs descriptors of blocks by bearing")
-        seen = query.new_ones(len(query), blocks) if context.seen is None else context.seen
-        return turned_distances(
-            query.unflatten(1, (blocks, -1)),
-            reference.unflatten(1, (blocks, -1)),
-            (seen >= 0.5).to(query.dtype),
-        )
+        tiles = reference.unflatten(1, (blocks, -1))
+        photos = query.unflatten(1, (-1, tiles.shape[2]))
+        seen = context.seen
+        if seen is None or seen.shape[1] != photos.shape[1]:
+            seen = photos.new_ones(photos.shape[:2])
+        return turned_distances(photos, tiles, (seen >= 0.5).to(photos.dtype))
 
 
 @register_loss("safa-triplet")

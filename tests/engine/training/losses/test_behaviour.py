@@ -7,8 +7,9 @@ import torch
 import torch.nn.functional as F
 
 from engine.errors import TrainingError
+from engine.networks.dsm import match
 from engine.training.losses import LossContext, build_loss, loss_names
-from engine.training.losses.soft_triplet import turned_distances
+from engine.training.losses.soft_triplet import all_pairs, turned_distances
 
 B, D = 6, 12
 NEEDS = {
@@ -95,6 +96,19 @@ def test_the_best_turn_is_found() -> None:
             best = max(turned, key=lambda part: float(photo @ part))
             slow[i, j] = 2 - 2 * photo @ F.normalize(best, dim=0)
     torch.testing.assert_close(distances, slow, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("shown", [16, 5])
+def test_turned_distances_are_those_that_the_network_is_searched_by(shown: int) -> None:
+    generator = torch.Generator().manual_seed(6)
+    query = F.normalize(torch.randn(B, shown * 3, generator=generator), dim=1)
+    reference = torch.randn(B, 16 * 3, generator=generator)
+    similarity, _ = match(query, reference, 3)
+    photos, tiles = query.unflatten(1, (-1, 3)), reference.unflatten(1, (-1, 3))
+    ours = turned_distances(photos, tiles, torch.ones(B, shown))
+    torch.testing.assert_close(ours, 2 - 2 * similarity, atol=1e-5, rtol=0)
+    loss = build_loss("dsm-triplet")(query, reference, LossContext(azimuth_blocks=16))
+    torch.testing.assert_close(loss, all_pairs(ours, 10.0))
 
 
 def test_half_precision_ends_at_the_loss() -> None:
