@@ -19,9 +19,10 @@ Transformers hold their patches as a map too; the class token goes beside it to 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, cast, runtime_checkable
 
+import torch
 from torch import Tensor, nn
 
 from engine.errors import TrainingError
@@ -31,6 +32,9 @@ from engine.networks.registry import register_network
 
 Side = Literal["query", "reference"]
 Size = tuple[int, int]
+LOCAL_VECTORS = 50_000
+"""Places that a dictionary starts from, and how many of one image: the benchmark's (Berton et al. 2022)."""
+LOCAL_VECTORS_PER_IMAGE = 100
 
 
 class Backbone(Protocol):
@@ -76,6 +80,15 @@ class Aggregation(Protocol):
 
     dim: int
     """D."""
+
+
+@runtime_checkable
+class StartedFromData(Protocol):
+    """A part of an aggregation that starts from local vectors of training images (a dictionary)."""
+
+    def initialise(self, vectors: Tensor, seed: int = ...) -> Any:
+        """Start from local vectors [M, C]; ValueError where they do not suffice."""
+        ...
 
 
 BackboneBuilder = Callable[[Mapping[str, Any]], nn.Module]
@@ -196,6 +209,53 @@ class Composed(nn.Module):
     def head(self) -> nn.Module:
         """The aggregation."""
         return self.get_submodule(self.names[1])
+
+    def _dictionary(self) -> StartedFromData | None:
+        return next((m for m in self.head.modules() if isinstance(m, StartedFromData)), None)
+
+    @property
+    def wants_data(self) -> bool:
+        """Whether :meth:`initialise` should see training images before the first step."""
+        return self._dictionary() is not None
+
+    @torch.no_grad()
+    def initialise(
+        self,
+        batches: Iterable[Tensor],
+        *,
+        vectors: int = LOCAL_VECTORS,
+        per_image: int = LOCAL_VECTORS_PER_IMAGE,
+        seed: int = 0,
+    ) -> None:
+        """Start what starts from data, from local vectors of training images.
+
+        Args:
+            batches: images [N, 3, H, W], normalised, on the branch's device; no more are taken than are needed.
+            vectors, per_image: how many places to take altogether and, by chance, from one image.
+            seed: of the choice of places.
+
+        Raises:
+            ValueError: the images do not suffice.
+        """
+        dictionary = self._dictionary()
+        if dictionary is None:
+            return
+        generator = torch.Generator().manual_seed(seed)
+        taken: list[Tensor] = []
+        count = 0
+        was_training = self.training
+        self.eval()
+        for images in batches:
+            for places in self.trunk(images).flatten(2).transpose(1, 2).float().cpu():
+                chosen = torch.randperm(len(places), generator=generator)[:per_image]
+                taken.append(places[chosen])
+                count += len(chosen)
+            if count >= vectors:
+                break
+        self.train(was_training)
+        if not taken:
+            raise ValueError("there are no images to start the dictionary from")
+        dictionary.initialise(torch.cat(taken)[:vectors])
 
     def _parts(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.reads_token:

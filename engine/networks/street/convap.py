@@ -41,15 +41,19 @@ class ConvAp(nn.Module):
         cells = F.adaptive_avg_pool2d(self.channel_pool(x), self.grid)
         return F.normalize(cells.flatten(1), p=2.0, dim=1)
 
-    def evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The descriptor and what each place adds to it [N, D, h, w]."""
+    def parts(self, x: Tensor) -> Tensor:
+        """What each place adds to the descriptor [N, D, h, w]."""
         local = self.channel_pool(x)
         rows, columns = (
             _shares(length, count).to(local)
             for length, count in zip(sides(local), self.grid, strict=True)
         )
         share = rows[:, None, :, None] * columns[None, :, None, :]  # [rows, columns, h, w]
-        parts = through(L2Norm(), (local[:, :, None, None] * share).flatten(1, 3))
+        return through(L2Norm(), (local[:, :, None, None] * share).flatten(1, 3))
+
+    def evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The descriptor and its parts."""
+        parts = self.parts(x)
         return parts.sum((2, 3)), parts
 
 

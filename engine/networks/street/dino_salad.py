@@ -183,7 +183,7 @@ register_release(
         expects="dust_bin, score.0.weight, cluster_features.0.weight, token_features.0.weight",
         recognise=_bare(_salad_of, SALAD, "SALAD's aggregation"),
         preprocess=_preprocess_salad,
-        part="the backbone is missing: DINOv2 ViT-B/14, whose parameters start with backbone.model.",
+        part="the backbone (DINOv2 ViT-B/14, parameters backbone.model.*) is missing",
     )
 )
 register_release(
@@ -192,7 +192,7 @@ register_release(
         expects="pos_embed, patch_embed.proj.weight, blocks.0.ls1.gamma",
         recognise=_bare(_dinov2_of, SALAD, "DINOv2"),
         preprocess=_preprocess_salad,
-        part="the aggregation is missing: DINOv2 alone gives no descriptor of a place; SALAD's and MegaLoc's "
-        "parameters start with aggregator.",
+        part="the aggregation (SALAD's or MegaLoc's, parameters aggregator.*) is missing: DINOv2 alone gives no "
+        "descriptor of a place",
     )
 )

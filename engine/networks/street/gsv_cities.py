@@ -57,9 +57,13 @@ class GemHead(Gem):
     def forward(self, x: Tensor) -> Tensor:
         return F.normalize(super().forward(x), p=2.0, dim=1)
 
+    def parts(self, x: Tensor) -> Tensor:
+        """What each place adds to the descriptor [N, C, h, w]."""
+        return through(L2Norm(), super().parts(x))
+
     def evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The descriptor and what each place adds to it [N, C, h, w]."""
-        parts = through(L2Norm(), self.parts(x))
+        """The descriptor and its parts."""
+        parts = self.parts(x)
         return parts.sum((2, 3)), parts
 
 

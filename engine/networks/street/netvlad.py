@@ -34,9 +34,6 @@ from engine.networks.parts import Side, Size, register_aggregation
 from engine.networks.street.pooling import with_fc
 from engine.networks.street.stages import coarser, membership, sides
 
-SAMPLED = 50_000
-"""Local vectors that the benchmark clusters."""
-SAMPLED_PER_IMAGE = 100
 KMEANS_ROUNDS = 100
 KMEANS_SEED = 1234
 """faiss' own, which the benchmark leaves as it is."""

@@ -9,7 +9,7 @@ linear once the norms are known, so it is done to the parts, and they still sum 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
@@ -126,7 +126,7 @@ class AdditiveHead(Head):
 
 
 class Chain(Head):
-    """A head whose stages are its children, numbered, as in ``nn.Sequential``; they may be chains again."""
+    """A head whose stages are its children, numbered, as in ``nn.Sequential``; they may be heads themselves."""
 
     def __init__(self, dim: int, stages: Iterable[nn.Module]) -> None:
         super().__init__(dim)
@@ -136,7 +136,7 @@ class Chain(Head):
     def stages(self) -> Sequence[nn.Module]:
         flat: list[nn.Module] = []
         for child in self.children():
-            flat.extend(cast(Chain, child).stages() if isinstance(child, Chain) else [child])
+            flat.extend(child.stages() if isinstance(child, Head) else [child])
         return flat
 
 
