@@ -14,6 +14,7 @@ from engine.encoder.preprocess import (
     canvas_to_input,
     normalise,
     plain_to_input,
+    project_photo,
     shape_tiles,
     tiles_to_input,
 )
@@ -32,6 +33,7 @@ __all__ = [
     "normalise",
     "open_encoder",
     "plain_to_input",
+    "project_photo",
     "read_card",
     "read_package",
     "rewrite_card",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,36 +13,33 @@ from engine.encoder.card import Branch, Card, Side
 from engine.encoder.preprocess import (
     canvas_to_input,
     normalise,
-    plain_to_input,
+    project_photo,
     shape_tiles,
     tiles_to_input,
 )
 from engine.encoder.session import CPU, GraphSession
 from engine.errors import EncoderError
-from engine.photo.projections import View, seen_blocks, to_canvas
+from engine.photo.projections import View, seen_blocks
 
 FloatArray = NDArray[np.float32]
 
 FEATURES = "features"
 TILE_BATCH = 32  # enough to keep the cores busy; more only costs memory
+BATCH_PIXELS = (
+    1 << 21
+)  # of all inputs of a batch: large networks on large inputs would need gigabytes
 
 
 @dataclass(frozen=True)
 class Canvas:
     """A photo as the query branch sees it, before normalisation.
 
-    ``pixels`` [H, W, 3] and ``mask`` [H, W] (what the photo shows) for equirectangular branches, the photo's
-    centre column in the middle; the photo itself and no mask for plain ones.
+    ``pixels`` [H, W, 3] and ``mask`` [H, W] (what the photo shows) at the graph's input size; on equirectangular
+    canvases the photo's centre column is in the middle.
     """
 
     pixels: NDArray[np.uint8]
-    mask: NDArray[np.bool_] | None
-
-    def rolled(self, columns: int) -> Canvas:
-        """The canvas turned: content moves ``columns`` to the right, around."""
-        if self.mask is None or not columns:
-            return self
-        return Canvas(np.roll(self.pixels, columns, axis=1), np.roll(self.mask, columns, axis=1))
+    mask: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,7 @@ class PhotoCode:
         seen: [R, K], share of every block that the photo shows, 0..1.
         rolls: R numbers of columns that the canvas was rolled to the right.
         width: of the canvas, so that a roll is ``rolls[r] * 360 / width`` degrees of heading.
-        features: [R, d, h, w] where asked for, else None.
+        features: [R, d, h, w], or attention's [R, h, w], where asked for, else None.
         run_seconds: onnxruntime's own time.
     """
 
@@ -114,19 +111,26 @@ class Encoder:
         return list(dict.fromkeys([*self._query.notices, *self._reference.notices]))
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> FloatArray:
-        """Descriptors [N, D] of north-up tiles [N, P, P, 3], cut at the card's extent and ``tile_pixels``."""
-        if len(tiles) == 0:
-            return np.zeros((0, self.card.descriptor_dim), np.float32)
-        parts = [
-            self._run_tiles(tiles[i : i + TILE_BATCH], False)[0]
-            for i in range(0, len(tiles), TILE_BATCH)
-        ]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+        """Descriptors [N, D] of north-up tiles [N, P, P, 3], cut at the card's extent and ``tile_pixels``.
+
+        For cards of S extents: [N, S, P, P, 3], one cut for each, in the card's order.
+        """
+        self._check_tiles(tiles)
+        card, batch = self.card, self._tile_batch
+        return self._of_references(
+            tiles_to_input(tiles[i : i + batch], card.branches.reference, card.tile_up)
+            for i in range(0, len(tiles), batch)
+        )
 
     def tile_features(self, tiles: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
-        """Descriptors [N, D] and features [N, d, h, w] of tiles; see :class:`engine.encoder.Outputs`."""
+        """Descriptors [N, D] and features of tiles, see :class:`engine.encoder.Outputs`; for cards of S extents the
+        features have S beside N."""
         self._need_features()
-        descriptor, features = self._run_tiles(tiles, True)
+        self._check_tiles(tiles)
+        card = self.card
+        names = [card.outputs.descriptor, FEATURES]
+        batch = tiles_to_input(tiles, card.branches.reference, card.tile_up)
+        descriptor, features = self._reference.run(batch, names)[0]
         return descriptor, features
 
     def encode_pictures(self, pictures: Sequence[NDArray[np.uint8]]) -> FloatArray:
@@ -134,13 +138,27 @@ class Encoder:
 
         Args:
             pictures: each [H, W, 3] of any size, standing for the card's extent; the card says how it is shaped.
+                Polar branches need squares.
+
+        Raises:
+            EncoderError: for a card of several extents, which one picture does not show.
         """
-        branch = self.card.branches.reference
-        parts = [np.zeros((0, self.card.descriptor_dim), np.float32)]
-        for start in range(0, len(pictures), TILE_BATCH):
-            shaped = [shape_tiles(p[None], branch) for p in pictures[start : start + TILE_BATCH]]
-            parts.append(self.encode_inputs("reference", normalise(np.concatenate(shaped), branch)))
-        return np.concatenate(parts)
+        if len(self.card.tile_extents_m) > 1:
+            raise EncoderError(
+                "this encoder reads several extents of a place together; a picture shows one",
+                self.path,
+                "Evaluate it on imagery, from which all of them can be cut",
+            )
+        card, batch = self.card, self._tile_batch
+        branch = card.branches.reference
+
+        def shaped(some: Sequence[NDArray[np.uint8]]) -> FloatArray:
+            parts = [shape_tiles(picture[None], branch, card.tile_up) for picture in some]
+            return normalise(np.concatenate(parts), branch)
+
+        return self._of_references(
+            shaped(pictures[i : i + batch]) for i in range(0, len(pictures), batch)
+        )
 
     def encode_inputs(self, side: Side, batch: FloatArray) -> FloatArray:
         """Descriptors [N, D] of a graph's input as it is: normalised float32 [N, 3, H, W]."""
@@ -154,23 +172,13 @@ class Encoder:
 
     def project(self, pixels: NDArray[np.uint8], view: View) -> Canvas:
         """Draw a photo [H, W, 3] the way the query branch expects it."""
-        branch = self.card.branches.query
-        if branch.projection == "plain":
-            return Canvas(pixels, None)
-        assert branch.top_deg is not None and branch.bottom_deg is not None  # the card was checked
-        height, width = branch.input_size
-        canvas, mask = to_canvas(
-            pixels,
-            view,
-            height=height,
-            width=width,
-            top_deg=branch.top_deg,
-            bottom_deg=branch.bottom_deg,
-        )
-        return Canvas(canvas, mask)
+        canvas, mask = project_photo(pixels, view, self.card.branches.query)
+        return Canvas(canvas, np.ones(canvas.shape[:2], np.bool_) if mask is None else mask)
 
     def subshift_rolls(self) -> tuple[int, ...]:
-        """The card's rolls by equal parts of a block, columns: ``(0,)`` where there is one."""
+        """The card's rolls by equal parts of a block, columns: ``(0,)`` where there is one, or there are no blocks."""
+        if self.card.azimuth_blocks == 1:
+            return (0,)
         step = self.card.branches.query.input_size[1] // (
             self.card.azimuth_blocks * self.card.query_subshifts
         )
@@ -179,28 +187,33 @@ class Encoder:
     def encode_canvas(
         self, canvas: Canvas, rolls: Sequence[int] | None = None, *, with_features: bool = False
     ) -> PhotoCode:
-        """Encode a canvas once for every roll (default: :meth:`subshift_rolls`), in one batch."""
+        """Encode a canvas once for every roll (default: :meth:`subshift_rolls`); a plain one cannot be rolled."""
         branch = self.card.branches.query
-        width = branch.input_size[1]
-        if canvas.mask is None:
+        upright = canvas_to_input(canvas.pixels, canvas.mask, branch)[0]
+        if branch.projection == "plain":
             rolls = (0,)
-            batch = plain_to_input(canvas.pixels, branch)
             seen = np.ones((1, self.card.azimuth_blocks), np.float32)
         else:
             rolls = tuple(self.subshift_rolls() if rolls is None else rolls)
-            upright = canvas_to_input(canvas.pixels, canvas.mask, branch)[0]
-            batch = np.stack([np.roll(upright, roll, axis=-1) for roll in rolls])
             masks = [np.roll(canvas.mask, roll, axis=1) for roll in rolls]
-            seen = np.stack([seen_blocks(mask, self.card.azimuth_blocks) for mask in masks]).astype(
-                np.float32
-            )
+            seen = np.stack([seen_blocks(mask, self.card.azimuth_blocks) for mask in masks])
         names = [self.card.outputs.descriptor]
         if with_features:
             self._need_features()
             names.append(FEATURES)
-        values, seconds = self._query.run(batch, names)
+        some = _batch_size(branch.input_size)
+        runs = []
+        for i in range(0, len(rolls), some):
+            batch = np.stack([np.roll(upright, roll, axis=-1) for roll in rolls[i : i + some]])
+            runs.append(self._query.run(batch, names))
+        values = [np.concatenate(parts) for parts in zip(*(run[0] for run in runs), strict=True)]
         return PhotoCode(
-            values[0], seen, rolls, width, values[1] if with_features else None, seconds
+            descriptor=values[0],
+            seen=seen.astype(np.float32),
+            rolls=rolls,
+            width=branch.input_size[1],
+            features=values[1] if with_features else None,
+            run_seconds=sum(run[1] for run in runs),
         )
 
     def encode_photo(
@@ -214,22 +227,36 @@ class Encoder:
         """:meth:`project` and :meth:`encode_canvas` in one."""
         return self.encode_canvas(self.project(pixels, view), rolls, with_features=with_features)
 
-    def _run_tiles(self, tiles: NDArray[np.uint8], with_features: bool) -> list[FloatArray]:
-        branch = self.card.branches.reference
-        side = branch.tile_pixels
-        if tiles.ndim != 4 or tiles.shape[1:] != (side, side, 3):
+    @property
+    def _tile_batch(self) -> int:
+        size = self.card.branches.reference.input_size
+        return _batch_size(size, len(self.card.tile_extents_m))
+
+    def _of_references(self, batches: Iterable[FloatArray]) -> FloatArray:
+        parts = [self.encode_inputs("reference", batch) for batch in batches]
+        if not parts:
+            return np.zeros((0, self.card.descriptor_dim), np.float32)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _check_tiles(self, tiles: NDArray[np.uint8]) -> None:
+        side, extents = self.card.branches.reference.tile_pixels, len(self.card.tile_extents_m)
+        wanted = (side, side, 3) if extents == 1 else (extents, side, side, 3)
+        if tiles.shape[1:] != wanted:
             raise EncoderError(
-                f"tiles of shape {tiles.shape[1:]} were given where the encoder reads ({side}, {side}, 3)",
+                f"tiles of shape {tiles.shape[1:]} were given where the encoder reads {wanted}",
                 self.path,
             )
-        names = [self.card.outputs.descriptor, *([FEATURES] if with_features else [])]
-        return self._reference.run(tiles_to_input(tiles, branch), names)[0]
 
     def _need_features(self) -> None:
         if self.card.outputs.features is None:
             raise EncoderError(
                 "this encoder gives no features, so there is no evidence to show", self.path
             )
+
+
+def _batch_size(size: tuple[int, int], extents: int = 1) -> int:
+    """How many inputs are run together."""
+    return max(1, min(TILE_BATCH, BATCH_PIXELS // (size[0] * size[1] * extents)))
 
 
 def _check_graph(
@@ -241,8 +268,9 @@ def _check_graph(
             f"{branch.graph} takes {len(session.inputs)} inputs where one belongs", path, again
         )
     shape = session.inputs[0][1]
-    expected = ["N", 3, *branch.input_size]
-    fits = len(shape) == 4 and all(
+    extents = len(card.tile_extents_m) if side == "reference" else 1
+    expected = ["N", *([extents] if extents > 1 else []), 3, *branch.input_size]
+    fits = len(shape) == len(expected) and all(
         not isinstance(got, int) or got == want
         for got, want in zip(shape[1:], expected[1:], strict=True)
     )
