@@ -37,7 +37,7 @@ from torch import Tensor, nn
 from engine.networks.dual import DualEncoder
 from engine.networks.evidence import EvidenceKind
 from engine.networks.parts import Side, Size
-from engine.networks.published import CVUSA, paired, panorama_branch
+from engine.networks.published import CVUSA, paired, panorama_branch, sizes
 from engine.networks.registry import register_network
 from engine.networks.releases import (
     Found,
@@ -220,7 +220,13 @@ def _recognise(shapes: Shapes) -> Found | None:
     widths = [shape[-1] for shape in convs if shape]
     if len(widths) != 7 or f"sat/{REDUCTIONS[0]}/weights" not in bare:
         return None
-    return Found("dsm", "DSM", FULL_SIZE, FULL_SIZE, {"widths": widths[:4], "reduced": widths[4:]})
+    return Found(
+        "dsm",
+        "DSM",
+        FULL_SIZE,
+        FULL_SIZE,
+        {**sizes(FULL_SIZE, FULL_SIZE), "widths": widths[:4], "reduced": widths[4:]},
+    )
 
 
 def _preprocess(found: Found) -> Preprocessing:

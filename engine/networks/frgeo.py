@@ -16,7 +16,7 @@ from engine.networks.convnext import SIZES, Names, size_of
 from engine.networks.dual import DualEncoder
 from engine.networks.frm import RegionNorm, regions_of, whole
 from engine.networks.parts import Side
-from engine.networks.published import paired, panorama_branch, pictures_for, tile_branch
+from engine.networks.published import paired, panorama_branch, pictures_for, sizes, tile_branch
 from engine.networks.region_convnext import RegionConvNeXt
 from engine.networks.registry import register_network
 from engine.networks.releases import (
@@ -90,7 +90,8 @@ def _recognise(shapes: Shapes) -> Found | None:
         return None
     _, depths, dims = photo
     size = "ConvNeXt-T" if depths == list(SIZES["tiny"][0]) else "a ConvNeXt"
-    return Found("frgeo", f"FRGeo ({size}, FRM)", *CVUSA_SIZES, {"depths": depths, "dims": dims})
+    options = {**sizes(*CVUSA_SIZES), "depths": depths, "dims": dims}
+    return Found("frgeo", f"FRGeo ({size}, FRM)", *CVUSA_SIZES, options)
 
 
 def _preprocess(found: Found) -> Preprocessing:
@@ -120,7 +121,8 @@ def _recognise_timm(shapes: Shapes) -> Found | None:
     if any(key.startswith("head.fc.") for key in shapes):
         return None
     _, depths, dims = found
-    options = {"depths": depths, "dims": dims, "names": "timm", "shared": True}
+    network = {"depths": depths, "dims": dims, "names": "timm", "shared": True}
+    options = {**sizes(*CVUSA_SIZES), **network}
     return Found("frgeo", "timm's ConvNeXt with FRM", *CVUSA_SIZES, options)
 
 

@@ -65,6 +65,11 @@ def pictures_for(query_size: Size) -> Pictures:
     return VIGOR if 2 * height == width else CVUSA
 
 
+def sizes(query_size: Size, reference_size: Size) -> dict[str, Any]:
+    """The options of a network that say what it reads; an import puts the user's in their place."""
+    return {"query_size": query_size, "reference_size": reference_size}
+
+
 def panorama_branch(pictures: Pictures, size: Size, **more: Any) -> Branch:
     """The photo's side for panoramas of ``pictures``, ImageNet's colours unless ``more`` says otherwise."""
     branch = Branch(

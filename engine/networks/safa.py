@@ -42,6 +42,7 @@ from engine.networks.published import (
     CVUSA,
     paired,
     panorama_branch,
+    sizes,
     tile_branch,
 )
 from engine.networks.registry import register_network
@@ -222,12 +223,13 @@ def _recognise(shapes: Shapes) -> Found | None:
     if len(widths) != 5:
         return None
     polar = photo[0] == tile[0]
+    tile_size = POLAR_SIZE if polar else PLAIN_SIZE
     return Found(
         "safa",
         "SAFA with polar transform" if polar else "SAFA without polar transform",
         PANORAMA_SIZE,
-        POLAR_SIZE if polar else PLAIN_SIZE,
-        {"maps": photo[2], "widths": widths},
+        tile_size,
+        {**sizes(PANORAMA_SIZE, tile_size), "maps": photo[2], "widths": widths},
     )
 
 

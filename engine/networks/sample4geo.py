@@ -14,7 +14,7 @@ from typing import Any
 from engine.networks.convnext import SIZES, Names, size_of
 from engine.networks.dual import DualEncoder
 from engine.networks.frm import whole
-from engine.networks.published import paired, panorama_branch, pictures_for, tile_branch
+from engine.networks.published import paired, panorama_branch, pictures_for, sizes, tile_branch
 from engine.networks.region_convnext import RegionConvNeXt
 from engine.networks.registry import register_network
 from engine.networks.releases import Found, Preprocessing, Release, Shapes, register_release
@@ -62,7 +62,7 @@ def _recognise(shapes: Shapes) -> Found | None:
         return None
     _, depths, dims = found
     size = "ConvNeXt-B" if dims == list(SIZES["base"][1]) else "a ConvNeXt"
-    options = {"depths": depths, "dims": dims}
+    options = {**sizes(*VIGOR_SIZES), "depths": depths, "dims": dims}
     return Found("sample4geo", f"Sample4Geo ({size})", *VIGOR_SIZES, options)
 
 

@@ -31,7 +31,7 @@ from engine.encoder import Branch
 from engine.networks.convnext import SIZES, ConvNeXt
 from engine.networks.dual import DualEncoder
 from engine.networks.evidence import EvidenceKind
-from engine.networks.published import IMAGENET_MEAN, IMAGENET_STD
+from engine.networks.published import IMAGENET_MEAN, IMAGENET_STD, sizes
 from engine.networks.registry import register_network
 from engine.networks.releases import (
     Found,
@@ -190,7 +190,8 @@ def _recognise(shapes: Shapes) -> Found | None:
     values = shapes.get("params//pv_decoder//_Linear_1//weight")
     if heads is None or values is None or "params//aerial_decoder//_Norm_0//scale" not in shapes:
         return None
-    options = {"depths": depths, "dims": dims, "heads": heads[1], "dim": values[1]}
+    network = {"depths": depths, "dims": dims, "heads": heads[1], "dim": values[1]}
+    options = {**sizes(PHOTO_SIZE, TILE_SIZE), **network}
     return Found("statewide", "statewide (two ConvNeXt-B)", PHOTO_SIZE, TILE_SIZE, options)
 
 
