@@ -63,7 +63,8 @@ def build_index(
     Args:
         out: the folder to make, ``NAME.index``. One that was begun is gone on with; one that is finished and was
             asked for in the same way is opened.
-        extent_m, stride_m: metres along a tile and between tiles; by default the encoder card's.
+        extent_m, stride_m: metres along a tile and between tiles; by default the encoder card's. Where a card has
+            several extents, ``extent_m`` stands for its first, and the others keep their proportion to it.
         area: where tile centres may lie, an :class:`Area` or a GeoJSON mapping; by default all of the imagery.
         resume: go on with a begun build; False: refuse to.
         embed_imagery: keep a compressed copy of the imagery in the index (and cut the tiles from that copy, so that
@@ -85,6 +86,8 @@ def build_index(
     stride = float(card.stride_m if stride_m is None else stride_m)
     if not (0.01 <= extent <= 1e6 and 0.001 <= stride <= 1e6 and 0 < minimum_valid <= 1):
         raise ValueError("extent and stride must be positive metres, minimum_valid in (0, 1]")
+    together = card.tile_extents_m
+    several = tuple(e * extent / together[0] for e in together) if len(together) > 1 else ()
     pixels = card.branches.reference.tile_pixels
     if pixels is None:
         raise EncoderError("the card does not say how many pixels a tile has")
@@ -105,8 +108,9 @@ def build_index(
         attribution=imagery.attribution if attribution is None else attribution,
         licence=imagery.licence if licence is None else licence,
         places=len(centres[0]),
-        shard=max(1, min(1024, _SHARD_BYTES // (3 * pixels * pixels))),
+        shard=max(1, min(1024, _SHARD_BYTES // (3 * pixels * pixels * max(1, len(several))))),
         made_by=f"nadir {__version__}",
+        extents_m=several,
     )
     try:
         if (out / MANIFEST_FILE).exists():
@@ -200,7 +204,7 @@ def _cut_from(
     if not copy.exists():
         temporary = work / ".imagery.part"
         try:
-            imagery.write_copy(temporary, around(*centres, 0.75 * plan.extent_m), report)
+            imagery.write_copy(temporary, around(*centres, 0.75 * max(plan.cuts_m)), report)
         except ImageryError as error:
             if isinstance(error.__cause__, OSError) and error.__cause__.errno in _FULL:
                 raise error.__cause__ from None  # told like any other full disk
@@ -227,11 +231,13 @@ def _encode(
 
     def cut(shard: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         first, last = plan.shard_range(shard)
-        tiles, shares = source.cut_many(
-            centres[0][first:last], centres[1][first:last], plan.extent_m, plan.tile_pixels
-        )
-        good = np.flatnonzero(shares >= plan.minimum_valid)
-        return (tiles if len(good) == len(tiles) else tiles[good]), good
+        lats, lons = centres[0][first:last], centres[1][first:last]
+        cuts = [source.cut_many(lats, lons, extent, plan.tile_pixels) for extent in plan.cuts_m]
+        # A wide cut may well reach beyond the imagery; what lies close about the place must be there.
+        nearest = int(np.argmin(plan.cuts_m))
+        good = np.flatnonzero(cuts[nearest][1] >= plan.minimum_valid)
+        parts = [tiles if len(good) == len(tiles) else tiles[good] for tiles, _ in cuts]
+        return (np.stack(parts, axis=1) if plan.extents_m else parts[0]), good
 
     before = plan.places - sum(last - first for first, last in map(plan.shard_range, missing))
     done, start = before, time.monotonic()

@@ -34,6 +34,7 @@ class Plan:
     """All that decides what an index becomes.
 
     Args:
+        extents_m: of all the cuts that are read together for one tile, ``extent_m`` first; empty where it is one.
         places: tile centres on the grid, before those without imagery are left out.
         shard: how many of them are encoded and kept together.
         minimum_valid: the share of a tile that must have imagery.
@@ -58,11 +59,19 @@ class Plan:
     shard: int
     made_by: str
     version: int = 1
+    extents_m: tuple[float, ...] = ()
+
+    @property
+    def cuts_m(self) -> tuple[float, ...]:
+        """Extents of the cuts that make one tile."""
+        return self.extents_m or (self.extent_m,)
 
     @property
     def hash(self) -> str:
         """Of all but the program's version and the index's name."""
         raw = {k: v for k, v in asdict(self).items() if k not in ("made_by", "name")}
+        if not self.extents_m:  # as indexes were hashed before tiles had several
+            del raw["extents_m"]
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -86,6 +95,7 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
         return plan
     try:
         raw: Any = json.loads(file.read_bytes())
+        raw["extents_m"] = tuple(raw.get("extents_m", ()))
         begun = Plan(**{field.name: raw[field.name] for field in fields(Plan)})
         if begun.hash == plan.hash:
             return begun

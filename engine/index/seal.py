@@ -120,7 +120,7 @@ def _notes(plan: Plan, imagery: AerialSource, kept: int) -> tuple[str, ...]:
         notes.append(
             f"{left_out:,} of {plan.places:,} places left out: less than {plan.minimum_valid:.0%} imagery"
         )
-    pixel_m = plan.extent_m / plan.tile_pixels
+    pixel_m = min(plan.cuts_m) / plan.tile_pixels
     if imagery.resolution_m > _COARSE * pixel_m:
         notes.append(
             f"the imagery ({imagery.resolution_m:.2g} m a pixel) is coarser than what the encoder reads "

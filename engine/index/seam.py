@@ -50,5 +50,5 @@ class TileEncoder(Protocol):
     def card(self) -> TileCard: ...
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """L2-normalised descriptors [N, D] of north-up tiles [N, P, P, 3]."""
+        """L2-normalised descriptors [N, D] of north-up tiles [N, P, P, 3]; of [N, S, P, P, 3] for S extents."""
         ...

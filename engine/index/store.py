@@ -160,14 +160,20 @@ class Index:
                 self._imagery = self._open_imagery()
             return self._imagery
 
-    def crop(self, tile_id: int, pixels: int) -> NDArray[np.uint8]:
-        """What a tile looks like: uint8 [P, P, 3], north up, the tile's whole extent.
+    def crop(
+        self, tile_id: int, pixels: int, *, extent_m: float | None = None
+    ) -> NDArray[np.uint8]:
+        """What a tile looks like: uint8 [P, P, 3], north up.
+
+        Args:
+            extent_m: metres along a side, about the tile's centre; None: the tile's own.
 
         Raises:
             ImageryError: see :attr:`imagery`.
         """
         (tile,) = self.tiles([tile_id])
-        return self.imagery.cut(tile.lat, tile.lon, tile.extent_m, pixels)[0]
+        extent = tile.extent_m if extent_m is None else extent_m
+        return self.imagery.cut(tile.lat, tile.lon, extent, pixels)[0]
 
     def close(self) -> None:
         """Let go of the files."""
