@@ -57,7 +57,18 @@ SELF_GUIDED = (
 )
 
 
+def _is_vit(shapes: Shapes, prefix: str) -> bool:
+    """Whether the parameters that begin with ``prefix`` are a distilled DeiT, as far as it takes to measure it."""
+    needed = ("dist_token", "head.weight", "head_dist.weight", "blocks.0.mlp.fc1.weight")
+    tokens = (shapes.get(f"{prefix}{name}", ()) for name in ("cls_token", "pos_embed"))
+    return all(len(shape) == 3 for shape in tokens) and all(
+        f"{prefix}{name}" in shapes for name in needed
+    )
+
+
 def _tile_size(positions: int) -> Size | None:
+    if positions <= TOKENS:
+        return None
     side = math.isqrt(positions - TOKENS)
     return (side * PATCH, side * PATCH) if side * side == positions - TOKENS else None
 
@@ -79,11 +90,11 @@ def _vit_options(shapes: Shapes, prefix: str) -> dict[str, Any]:
 def recognise_pair(shapes: Shapes) -> Found | None:
     """Both branches, stage 1 or stage 2."""
     first, second = (f"{name}." for name in NAMES)
-    if f"{first}dist_token" not in shapes or f"{second}dist_token" not in shapes:
+    if not _is_vit(shapes, first) or not _is_vit(shapes, second):
         return None
     query = QUERIES.get(shapes[f"{first}pos_embed"][1] - TOKENS)
     reference = _tile_size(shapes[f"{second}pos_embed"][1])
-    if query is None or reference is None or f"{first}head.weight" not in shapes:
+    if query is None or reference is None:
         return None
     size, fov = query
     options = _vit_options(shapes, first) | {"query_size": size, "reference_size": reference}
@@ -148,8 +159,7 @@ def preprocess_pair(found: Found) -> Preprocessing:
 
 def recognise_imagenet(shapes: Shapes) -> Found | None:
     """DeiT with distillation, as trained on ImageNet."""
-    needed = ("cls_token", "dist_token", "pos_embed", "head_dist.weight", "head.weight")
-    if any(name not in shapes for name in needed):
+    if not _is_vit(shapes, ""):
         return None
     size = _tile_size(shapes["pos_embed"][1])
     if size is None:

@@ -12,6 +12,8 @@ reference size.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from engine.encoder import Branch
@@ -19,6 +21,7 @@ from engine.errors import EncoderError
 from engine.networks.positions import Grid, resize_positions
 from engine.networks.published import (
     CVUSA,
+    VIGOR,
     Pictures,
     cvusa_or_cvact,
     paired,
@@ -44,13 +47,16 @@ LICENCE = "The authors' repository states no licence"
 HALF = (0.5, 0.5, 0.5)
 HEAD_DIM = 32
 """Channels of a head in both published sizes (384 / 12); weights do not tell the heads."""
-_STEM = "patch_embed.conv_stem.0.weight"
+_STEM = (0, 3, 9, 15)
+"""The convolutions that have the four widths."""
 _HEADS = {
     "linear3.weight": "smd",
     "pooling.p": "gem",
     "reduceLinear.weight": "reduce-dim",
     "spatial_aware.fc.0.0.weight": "safa",
 }
+_BOUND = ("linear3.weight", "spatial_aware.fc.0.0.weight")
+"""Heads whose layers have one number for every place."""
 _NAMES = {
     "gap": "GAP",
     "smd": "SMD",
@@ -75,12 +81,28 @@ def tile_size(places: int) -> Size | None:
     return (side * STRIDE, side * STRIDE) if side * side == places else None
 
 
+def branch_size(places: int) -> Size | None:
+    """H and W of what a branch alone reads: 400 positions are VIGOR's tiles, 196 ImageNet's pictures, others panoramas'
+    if they can be."""
+    if places in (196, 400):
+        return tile_size(places)
+    return panorama_size(places) or tile_size(places)
+
+
+def has_backbone(shapes: Shapes, prefix: str) -> bool:
+    """Whether the parameters that begin with ``prefix`` are SAIG's backbone, as far as it takes to measure it."""
+    needed = (
+        *(f"patch_embed.conv_stem.{index}.weight" for index in _STEM),
+        "blocks.0.norm1.weight",
+    )
+    positions = shapes.get(f"{prefix}pos_embed", ())
+    return len(positions) == 3 and all(f"{prefix}{name}" in shapes for name in needed)
+
+
 def backbone_options(shapes: Shapes, prefix: str) -> dict[str, Any]:
     """Options of the backbone whose parameters begin with ``prefix``."""
     dim = shapes[f"{prefix}pos_embed"][2]
-    stem = tuple(
-        shapes[f"{prefix}patch_embed.conv_stem.{index}.weight"][0] for index in (0, 3, 9, 15)
-    )
+    stem = tuple(shapes[f"{prefix}patch_embed.conv_stem.{index}.weight"][0] for index in _STEM)
     blocks = sum(
         name.startswith(f"{prefix}blocks.") and name.endswith(".norm1.weight") for name in shapes
     )
@@ -118,7 +140,7 @@ def variant_name(options: dict[str, Any]) -> str:
 def _two(shapes: Shapes, inner: str) -> Found | None:
     """Two branches ``model_grd`` and ``model_sat``; ``inner`` is what stands before the backbone's names."""
     grd, sat = f"model_grd.{inner}", f"model_sat.{inner}"
-    if f"{grd}{_STEM}" not in shapes or f"{sat}pos_embed" not in shapes:
+    if not has_backbone(shapes, grd) or not has_backbone(shapes, sat):
         return None
     query = panorama_size(shapes[f"{grd}pos_embed"][1])
     reference = tile_size(shapes[f"{sat}pos_embed"][1])
@@ -147,10 +169,9 @@ def recognise_bare_pair(shapes: Shapes) -> Found | None:
 
 def recognise_branch(shapes: Shapes) -> Found | None:
     """One branch alone."""
-    if f"backbone.{_STEM}" not in shapes or "backbone.pos_embed" not in shapes:
+    if not has_backbone(shapes, "backbone."):
         return None
-    places = shapes["backbone.pos_embed"][1]
-    size = panorama_size(places) or tile_size(places)
+    size = branch_size(shapes["backbone.pos_embed"][1])
     if size is None:
         return None
     options = backbone_options(shapes, "backbone.") | head_options(shapes, "")
@@ -160,7 +181,7 @@ def recognise_branch(shapes: Shapes) -> Found | None:
 
 def recognise_imagenet(shapes: Shapes) -> Found | None:
     """The backbone as it was trained on ImageNet, with its classifier or without."""
-    if _STEM not in shapes or "pos_embed" not in shapes:
+    if not has_backbone(shapes, ""):
         return None
     size = tile_size(shapes["pos_embed"][1])
     if size is None:
@@ -177,8 +198,11 @@ def _grid(size: Size | None) -> Grid:
     return size[0] // STRIDE, size[1] // STRIDE
 
 
-def _fit(state: State, prefix: str, size: Size, panorama: bool) -> None:
-    """Bring the positions ``prefix`` to ``size``, bicubically; as they are where their number fits already."""
+def _fit(state: State, prefix: str, size: Size, old_size: Callable[[int], Size | None]) -> None:
+    """Bring the positions ``prefix`` to ``size``, bicubically; as they are where their number fits already.
+
+    ``old_size`` tells the size that they were learned for from their number.
+    """
     name = f"{prefix}pos_embed"
     positions, grid = state[name], _grid(size)
     places = int(positions.shape[1])
@@ -190,19 +214,15 @@ def _fit(state: State, prefix: str, size: Size, panorama: bool) -> None:
             None,
             "Import them at the size that they were trained for",
         )
-    old = panorama_size(places) if panorama else tile_size(places)
-    state[name] = resize_positions(positions, _grid(old or tile_size(places)), grid)
-
-
-_BOUND = ("linear3.weight", "spatial_aware.fc.0.0.weight")
+    state[name] = resize_positions(positions, _grid(old_size(places)), grid)
 
 
 def adapt_pair(state: State, found: Found) -> State:
     """Positions for other sizes than the weights were trained for."""
     state = dict(state)
     inner = "" if found.options["head"] == "bare" else "backbone."
-    _fit(state, f"model_grd.{inner}", found.query_size, True)
-    _fit(state, f"model_sat.{inner}", found.reference_size, False)
+    _fit(state, f"model_grd.{inner}", found.query_size, panorama_size)
+    _fit(state, f"model_sat.{inner}", found.reference_size, tile_size)
     return state
 
 
@@ -210,7 +230,7 @@ def adapt_one(state: State, found: Found) -> State:
     """Names of the one network that serves both sides."""
     state = dict(state)
     inner = "" if found.options["head"] == "bare" else "backbone."
-    _fit(state, inner, found.query_size, bool(inner))
+    _fit(state, inner, found.query_size, branch_size if inner else tile_size)
     return {f"model.{name}": value for name, value in state.items()}
 
 
@@ -240,9 +260,15 @@ def preprocess_pair(found: Found) -> Preprocessing:
 def preprocess_one(found: Found) -> Preprocessing:
     """One network for both sides: panoramas against unrolled tiles, which have their shape, or squares for both."""
     size = found.query_size
+    if found.options["head"] == "bare":
+        return untrained(size, mean=HALF, std=HALF, licence=LICENCE)
     if size[0] != size[1]:
-        return preprocess_pair(found)
-    return untrained(size, mean=HALF, std=HALF, licence=LICENCE)
+        pre = preprocess_pair(found)
+    else:
+        photos = Branch("query.onnx", size, HALF, HALF, "plain", resize="bilinear")
+        pre = paired(VIGOR, photos, _tiles(VIGOR, size), licence=LICENCE, query_subshifts=1)
+    alone = "These weights are one branch of two, and were trained to read one side alone"
+    return replace(pre, note=". ".join(note for note in (alone, pre.note) if note))
 
 
 register_release(

@@ -263,6 +263,18 @@ def test_smd_of_vigor_is_recognised() -> None:
     build_network(found.network, found.options).load_state_dict(release.adapt(state, found))
 
 
+def test_a_tile_branch_of_vigor_alone_is_recognised() -> None:
+    branch = saig_branch(input_size=(320, 320), head="smd", depth=1)
+    state = {name: tuple(value.shape) for name, value in branch.state_dict().items()}
+    release, found = who(state)
+    assert found.query_size == found.reference_size == (320, 320)
+    assert release.preprocess(found).reference.projection == "plain"
+    # With parts missing it is nobody's, which is no error.
+    for name in ("backbone.pos_embed", "backbone.patch_embed.conv_stem.15.weight"):
+        rest = {key: shape for key, shape in state.items() if key != name}
+        assert not any(other.recognise(rest) for other in releases())
+
+
 def test_other_sizes_resize_positions_or_are_refused(golden: Path) -> None:
     keys = golden / "saig" / "saig_shallow_gap_keys.json"
     found = recognise_pair({name: shape for name, shape, _ in read_keys(keys)})
