@@ -227,6 +227,10 @@ def _check(recipe: Recipe) -> None:
         '"data.towns" and "data.validation" must have no seed in common',
     )
     need(recipe.data.pairs > 0 and recipe.data.validation_pairs > 0, '"data.pairs" must be above 0')
+    need(
+        recipe.optimiser.sam == "none" or recipe.optimiser.precision != "fp16",
+        '"optimiser.sam" looks twice, which fp16\'s scaling cannot: choose bf16 or fp32',
+    )
     need(recipe.optimiser.steps > 0, '"optimiser.steps" must be above 0')
     need(
         recipe.optimiser.schedule in SCHEDULES,

@@ -9,6 +9,7 @@ from engine.training.batch import PairSource
 from engine.training.cache import open_town, open_towns
 from engine.training.recipes import Recipe
 from engine.training.towns import TownPairs
+from engine.world.cache import town_folder
 
 TOWNS = "towns"
 
@@ -41,5 +42,7 @@ def plan_source(recipe: Recipe, data: Path, names: tuple[str, ...] = ()) -> Sour
         DatasetError: when there is nothing.
     """
     if recipe.data.format == TOWNS and not names:
-        names = tuple(town.folder.name for town in open_towns(data, "train"))
+        named = {town_folder(data, seed).name for seed in recipe.data.towns}
+        found = [town.folder.name for town in open_towns(data, "train")]
+        names = tuple(name for name in found if not named or name in named)
     return SourcePlan(recipe, data, names)

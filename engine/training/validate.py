@@ -32,11 +32,13 @@ class Validation(Protocol):
 
 
 def open_validation(recipe: Recipe, data: Path) -> Validation | None:
-    """What the recipe validates on; None where the data holds nothing for it.
+    """What the recipe validates on; None where the data holds nothing for it, or no queries are asked.
 
     Raises:
         DatasetError: when it is there and damaged.
     """
+    if not recipe.validation.queries:
+        return None
     if recipe.data.format == TOWNS:
         from engine.training.validate_town import TownValidation
 
