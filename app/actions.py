@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu
 
 from app.about import AboutDialog
+from app.rail import LOCATE, TRAIN
 from app.widgets import make_action
 
 if TYPE_CHECKING:
@@ -103,6 +104,20 @@ class Actions(QObject):
             lambda: session.step(-1),
             keys=["Alt+Left"],
         )
+        self.locate = make_action(
+            window,
+            self.tr("Locate photos"),
+            "locate",
+            lambda: window.show_workspace(LOCATE),
+            keys=["Ctrl+1"],
+        )
+        self.train = make_action(
+            window,
+            self.tr("Train an encoder"),
+            "train",
+            lambda: window.show_workspace(TRAIN),
+            keys=["Ctrl+2"],
+        )
         self.settings = make_action(
             window, self.tr("Settings"), "settings", window.show_settings, keys=["Ctrl+,"]
         )
@@ -122,6 +137,7 @@ class Actions(QObject):
             (self.open_photos, self.paste, self.open_index, self.open_encoder, self.export),
             (self.compare, self.overlay, self.stronger, self.weaker),
             (self.previous, self.following, self.copy, self.remove),
+            (self.locate, self.train),
             (self.settings, self.keys, self.quit),
         ):
             menu.addActions(list(group))
@@ -144,6 +160,8 @@ class Actions(QObject):
                 self.following,
                 self.copy,
                 self.remove,
+                self.locate,
+                self.train,
                 self.settings,
             )
         ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QByteArray, QPoint, Qt, QTimer
 from PySide6.QtGui import (
@@ -18,22 +19,36 @@ from PySide6.QtGui import (
     QPen,
     QResizeEvent,
 )
-from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMainWindow, QMenu, QVBoxLayout, QWidget
+from PySide6.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QMainWindow,
+    QMenu,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
 
 from app import intake
 from app.about import AboutDialog, about_encoder, about_index
 from app.actions import Actions
 from app.header import Header
 from app.icons import application_icon
-from app.rail import Rail
+from app.rail import LOCATE, TRAIN, Rail
 from app.results.words import coordinates
 from app.session import Session
 from app.settings.panel import SettingsPanel
 from app.settings.preferences import PreferenceStore
 from app.status import NoticeCard, NoticeList, StatusLine
 from app.theme import STEP, Theme, scaled_font, tokens_of
+from app.training.model import Training
 from app.workspace import LocateActions, Workspace
 from engine.shipped import shipped_encoder, shipped_index
+
+if TYPE_CHECKING:
+    from app.training.workspace import TrainWorkspace
+
+WAKE_MS = 1200  # after the start, before runs of an earlier window are looked for
 
 
 class MainWindow(QMainWindow):
@@ -60,6 +75,12 @@ class MainWindow(QMainWindow):
             ),
             lambda: self.demo is not None,
         )
+        self.training = Training(session.jobs, session.notices, store, self)
+        self._train: TrainWorkspace | None = (
+            None  # made when it is first looked at: it loads pyqtgraph
+        )
+        self._pages = QStackedWidget()
+        self._pages.addWidget(self.workspace)
         self.status = StatusLine(session)
         self._lay_out()
         self.settings = SettingsPanel(session, store, theme, self)
@@ -79,7 +100,7 @@ class MainWindow(QMainWindow):
         middle.setContentsMargins(0, 0, 0, 0)
         middle.setSpacing(0)
         middle.addWidget(self.rail)
-        middle.addWidget(self.workspace, 1)
+        middle.addWidget(self._pages, 1)
         column.addLayout(middle, 1)
         column.addWidget(self.status)
         self.setCentralWidget(whole)
@@ -90,6 +111,9 @@ class MainWindow(QMainWindow):
         self.header.encoder_asked.connect(self.open_encoder)
         self.header.about_asked.connect(self.show_about)
         self.rail.settings.clicked.connect(self.show_settings)
+        self.rail.chosen.connect(self.show_workspace)
+        self.training.live_changed.connect(self._live_changed)
+        QTimer.singleShot(WAKE_MS, self, self.training.wake)
         self.status.bell.clicked.connect(lambda: self.notice_list.open_over(self.status.bell))
         self.workspace.welcome.sample_picked.connect(lambda path: session.add_files([path]))
         self.workspace.open_index_asked.connect(self.open_index)
@@ -104,6 +128,40 @@ class MainWindow(QMainWindow):
             signal.connect(self._refresh_actions)
         self.store.changed.connect(self._preferences_changed)
         self._preferences_changed()
+
+    # Workspaces -------------------------------------------------------------------------------------------------
+
+    @property
+    def train(self) -> TrainWorkspace:
+        """The Train workspace, made when it is first asked for."""
+        if self._train is None:
+            from app.training.workspace import TrainWorkspace
+
+            self._train = TrainWorkspace(self.training, self.session)
+            self._train.put_to_use.connect(lambda: self.show_workspace(LOCATE))
+            self._pages.addWidget(self._train)
+        return self._train
+
+    @property
+    def locating(self) -> bool:
+        """Whether the Locate workspace is in front."""
+        return self._pages.currentWidget() is self.workspace
+
+    def show_workspace(self, name: str) -> None:
+        """Bring Locate or Train to the front."""
+        self.rail.show_chosen(name)
+        if name == TRAIN:
+            self._pages.setCurrentWidget(self.train)
+            self.training.open()
+        else:
+            self._pages.setCurrentWidget(self.workspace)
+            self.training.leave()
+        self._refresh_actions()
+
+    def _live_changed(self) -> None:
+        live = bool(self.training.live)
+        words = self.tr("Train: a run is at work") if live else self.tr("Train")
+        self.rail.train.set_busy(live, words)
 
     # Opening ----------------------------------------------------------------------------------------------------
 
@@ -156,6 +214,8 @@ class MainWindow(QMainWindow):
 
     def take(self, arrived: intake.Arrived) -> None:
         """Use what was dropped or pasted."""
+        if not arrived.empty:
+            self.show_workspace(LOCATE)
         encoder = arrived.encoders[-1] if arrived.encoders else None
         index = arrived.indexes[-1] if arrived.indexes else None
         if encoder is not None or index is not None:
@@ -253,11 +313,11 @@ class MainWindow(QMainWindow):
     # Keeping up -------------------------------------------------------------------------------------------------
 
     def _refresh_actions(self) -> None:
-        answered = self.session.candidate is not None
+        answered = self.session.candidate is not None and self.locating
         for action in (self.actions_.copy, self.actions_.export, self.actions_.compare):
             action.setEnabled(answered)
         self.actions_.compare.setChecked(self.session.comparing)
-        self.actions_.remove.setEnabled(self.session.current is not None)
+        self.actions_.remove.setEnabled(self.session.current is not None and self.locating)
 
     def _overlay_changed(self) -> None:
         session = self.session
@@ -291,7 +351,9 @@ class MainWindow(QMainWindow):
     def keyPressEvent(self, event: QKeyEvent) -> None:
         """Keys that no focused widget wanted."""
         session = self.session
-        if event.key() == Qt.Key.Key_Space and session.result is not None:
+        if not self.locating:
+            super().keyPressEvent(event)
+        elif event.key() == Qt.Key.Key_Space and session.result is not None:
             self.toggle_compare()
         elif session.comparing and event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             session.step(1 if event.key() == Qt.Key.Key_Right else -1)

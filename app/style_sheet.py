@@ -40,6 +40,11 @@ QPushButton:hover { background: $hover; }
 QPushButton:pressed { background: $line; }
 QPushButton:focus { border: 2px solid $accent; padding: 3px 11px; }
 QPushButton:disabled { color: $disabled; border-color: $line; background: $panel; }
+QPushButton:checked { background: $accent_soft; border-color: $accent; }
+QPushButton[kind="choice"] { text-align: left; }
+QPushButton::menu-indicator {
+    subcontrol-origin: padding; subcontrol-position: center right; right: 8px; width: 12px; height: 12px;
+}
 QPushButton[kind="primary"] { background: $accent; color: $on_accent; border-color: $accent; }
 QPushButton[kind="primary"]:hover { background: $accent_hover; border-color: $accent_hover; }
 QPushButton[kind="primary"]:focus { border: 2px solid $text; }
@@ -138,6 +143,19 @@ QProgressBar::chunk { background: $accent; border-radius: 2px; }
 QSplitter::handle { background: $line; }
 QSplitter::handle:hover { background: $accent; }
 QListWidget { outline: none; }
+QPlainTextEdit[kind="log"] {
+    background: $well; color: $text; border: none; padding: 8px 12px;
+    selection-background-color: $accent; selection-color: $on_accent;
+}
+QTableWidget {
+    background: transparent; color: $text; border: none; outline: none; gridline-color: $line;
+    selection-background-color: $accent_soft; selection-color: $text;
+}
+QTableWidget::item { padding: 4px 8px; border-bottom: 1px solid $line; }
+QHeaderView { background: transparent; }
+QHeaderView::section {
+    background: transparent; color: $muted; border: none; border-bottom: 1px solid $line_strong; padding: 4px 8px;
+}
 """)
 
 

@@ -1,16 +1,25 @@
-"""The settings that exist: theme, heat maps, words beside the icons."""
+"""The settings that exist: theme, heat maps, words beside the icons, the Python that trains."""
 
 from __future__ import annotations
 
 from typing import cast
 
 from PySide6.QtCore import Qt
-from PySide6.QtWidgets import QCheckBox, QFrame, QGridLayout, QSlider, QWidget
+from PySide6.QtWidgets import (
+    QCheckBox,
+    QFileDialog,
+    QFrame,
+    QGridLayout,
+    QHBoxLayout,
+    QPushButton,
+    QSlider,
+    QWidget,
+)
 
 from app.session import Session
 from app.settings.preferences import PreferenceStore
 from app.theme import STEP, Mode, Theme
-from app.widgets import Segments, label
+from app.widgets import Elided, Segments, label
 
 
 class SettingsPanel(QFrame):
@@ -54,6 +63,21 @@ class SettingsPanel(QFrame):
         grid.addWidget(self.opacity, 3, 1)
         grid.addWidget(label(self.tr("Rail"), muted=True), 4, 0)
         grid.addWidget(self.words, 4, 1)
+        self.python = Elided()
+        self.python.setMaximumWidth(260)
+        self.choose_python = QPushButton(self.tr("Choose…"))
+        self.choose_python.setAccessibleName(self.tr("Choose the Python that trains"))
+        self.choose_python.clicked.connect(self._choose_python)
+        self.own_python = QPushButton(self.tr("Look for one"))
+        self.own_python.clicked.connect(lambda: store.change(python=""))
+        trains = QHBoxLayout()
+        trains.setSpacing(2 * STEP)
+        trains.addWidget(self.python, 1)
+        trains.addWidget(self.own_python)
+        trains.addWidget(self.choose_python)
+        grid.addWidget(label(self.tr("Trains with"), muted=True), 5, 0)
+        grid.addLayout(trains, 5, 1)
+        store.changed.connect(self.refresh)
         session.overlay_changed.connect(self.refresh)
         self.refresh()
 
@@ -71,6 +95,16 @@ class SettingsPanel(QFrame):
         self.opacity.setValue(round(self._session.overlay_opacity * 100))
         self.opacity.blockSignals(False)
         self.opacity.setEnabled(self._session.overlay_shown)
+        python = self._store.now.python
+        self.python.setText(python or self.tr("The first Python that has PyTorch"))
+        self.own_python.setVisible(bool(python))
+
+    def _choose_python(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self.parentWidget(), self.tr("Choose the Python that trains, such as .venv/bin/python")
+        )
+        if name:
+            self._store.change(python=name)
 
     def _theme_chosen(self, mode: str) -> None:
         self._theme.set_mode(cast(Mode, mode))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from PySide6.QtCore import Qt
 from PySide6.QtGui import QResizeEvent
-from PySide6.QtWidgets import QGridLayout, QScrollArea, QWidget
+from PySide6.QtWidgets import QGridLayout, QScrollArea, QSizePolicy, QWidget
 
 from app.theme import STEP
 from app.training.events import Series
@@ -15,7 +15,7 @@ from app.training.runs import Run, State
 from app.training.words import gigabytes, percent, query_name
 
 TWO_FROM, THREE_FROM = 620, 1180  # pixels of width from which cards stand two and three in a row
-CARD_MIN = 168
+CARD_MIN = 142
 MEMORY_KEYS = ("memory_bytes", "memory")
 
 
@@ -43,6 +43,9 @@ class Curves(QScrollArea):
         self.waiting.setToolTip(
             self.tr("Share of the time that the network waits for batches. Near 0 is good.")
         )
+        self.recall.setToolTip(
+            self.tr("By field of view of the photo, and whether its heading is known")
+        )
         self.cards = (self.loss, self.recall, self.rate, self.speed, self.waiting, self.memory)
         inside = QWidget()
         self._grid = QGridLayout(inside)
@@ -50,6 +53,7 @@ class Curves(QScrollArea):
         self._grid.setSpacing(2 * STEP)
         for card in self.cards:
             card.setMinimumHeight(CARD_MIN)
+            card.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
             card.pointed.connect(self._point)
         self.setWidget(inside)
         self._columns = 0
@@ -105,6 +109,8 @@ class Curves(QScrollArea):
         self._columns = columns
         for at, card in enumerate(self.cards):
             self._grid.addWidget(card, at // columns, at % columns)
+        for row in range(len(self.cards)):
+            self._grid.setRowStretch(row, 1 if row * columns < len(self.cards) else 0)
         for column in range(3):
             self._grid.setColumnStretch(column, 1 if column < columns else 0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QRectF, QSize, Qt, Signal
-from PySide6.QtGui import QFontMetrics, QPainter, QPainterPath, QPaintEvent
+from PySide6.QtGui import QFontMetrics, QPainter, QPainterPath, QPaintEvent, QResizeEvent
 from PySide6.QtWidgets import (
     QHBoxLayout,
     QScrollArea,
@@ -30,9 +30,7 @@ class PairView(QWidget):
         self._opacity = opacity
         self.setAccessibleName(pair.caption)
         self.setToolTip(pair.caption)
-        policy = QSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        policy.setHeightForWidth(True)
-        self.setSizePolicy(policy)
+        self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
 
     def set_opacity(self, opacity: float) -> None:
         """How strongly the heat maps cover."""
@@ -47,17 +45,12 @@ class PairView(QWidget):
     def _caption_height(self) -> int:
         return QFontMetrics(scaled_font(self, "small")).height() + STEP if self.pair.caption else 0
 
-    def hasHeightForWidth(self) -> bool:
-        return True
-
-    def heightForWidth(self, width: int) -> int:
-        return round(self._picture_height(width)) + self._caption_height()
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.setFixedHeight(round(self._picture_height(self.width())) + self._caption_height())
 
     def sizeHint(self) -> QSize:
-        return QSize(320, self.heightForWidth(320))
-
-    def minimumSizeHint(self) -> QSize:
-        return QSize(160, LOWEST)
+        return QSize(320, self.height())
 
     def paintEvent(self, event: QPaintEvent) -> None:
         tokens = tokens_of(self)

@@ -188,7 +188,8 @@ class _Plot(pg.PlotWidget):
     def __init__(self, item: pg.PlotItem) -> None:
         super().__init__(plotItem=item)
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setMinimumHeight(84)
+        self.setMinimumHeight(64)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setMouseTracking(True)
 

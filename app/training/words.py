@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from PySide6.QtCore import QCoreApplication
 
+from app.training.events import PairPicture
 from app.training.interpreter import exit_words
 from app.training.runs import Run, State
 
@@ -142,9 +143,21 @@ def query_name(query: str) -> str:
     """A kind of query that the trainer validates on, in words."""
     kind, _, heading = query.partition(" ")
     word = {
-        "known": translate("Training", "heading known"),
-        "unknown": translate("Training", "heading unknown"),
+        "known": translate("Training", "known"),
+        "unknown": translate("Training", "unknown"),
     }.get(heading)
     if word is None or not kind.isdigit():
         return query
-    return f"{kind}°, {word}"
+    return f"{kind}° {word}"
+
+
+def pair_caption(pair: PairPicture) -> str:
+    """What became of a photo of the validation."""
+    parts = [pair.name] if pair.name else []
+    if pair.error_m is not None:
+        parts.append(translate("Training", "placed {0} m off").format(f"{pair.error_m:,.0f}"))
+    if pair.rank == 1:
+        parts.append(translate("Training", "its tile came first"))
+    elif pair.rank is not None:
+        parts.append(translate("Training", "its tile came as number {0}").format(f"{pair.rank:,}"))
+    return " · ".join(parts)

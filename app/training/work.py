@@ -18,6 +18,7 @@ from PySide6.QtGui import QImage
 from app.resources import resource
 from app.training.events import Gallery
 from app.training.interpreter import Interpreter, probe, run_tool
+from app.training.words import pair_caption
 from engine.errors import EncoderError, IndexFolderError, TrainingError
 from engine.progress import Report, part
 
@@ -27,11 +28,11 @@ translate = QCoreApplication.translate
 
 @dataclass(frozen=True)
 class Shipped:
-    """A recipe to choose: its name, and a line about it."""
+    """A recipe to choose: its name, a line about it, and whether it renders its own data."""
 
     name: str
     about: str
-    steps: int | None
+    renders: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,9 +87,9 @@ def recipe_facts(path: Path) -> Shipped:
     about = raw.get("about")
     about = about if isinstance(about, dict) else {}
     words = next((str(about[k]) for k in ("title", "data", "note") if about.get(k)), "")
-    optimiser = raw.get("optimiser")
-    steps = optimiser.get("steps") if isinstance(optimiser, dict) else None
-    return Shipped(path.stem, words, steps if isinstance(steps, int) else None)
+    data = raw.get("data")
+    data = data if isinstance(data, dict) else {}
+    return Shipped(path.stem, words, bool(data.get("towns")))
 
 
 def check(python: Path, recipe: str, data: Path, report: Report) -> Checked:
@@ -153,7 +154,7 @@ def pictures(folder: Path, gallery: Gallery, report: Report) -> list[PairImage]:
                 tile,
                 heat_of(folder / pair.photo_heat) if pair.photo_heat else None,
                 heat_of(folder / pair.tile_heat) if pair.tile_heat else None,
-                pair.name,
+                pair_caption(pair),
             )
         )
     return shown
