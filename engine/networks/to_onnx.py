@@ -82,7 +82,7 @@ def branch_to_onnx(
     return simplify(file.getvalue())
 
 
-def noise(input_shape: Sequence[int], images: int = 3) -> NDArray[np.float32]:
+def noise(input_shape: Sequence[int], images: int = 2) -> NDArray[np.float32]:
     """Seeded inputs on which graphs and networks are compared: noise of several coarsenesses, one half unseen."""
     rng = np.random.default_rng(5)
     batch = rng.standard_normal((images, *input_shape)).astype(np.float32)
@@ -109,7 +109,7 @@ def parity(
     input_shape: Sequence[int],
     *,
     features: bool | None = None,
-    images: int = 3,
+    images: int = 2,
 ) -> float:
     """The largest difference of any number between a branch's descriptors and evidence and its graph's.
 

@@ -1,39 +1,36 @@
-"""A checkpoint's averaged weights as an encoder: two ONNX graphs and the card."""
+"""A checkpoint's averaged weights as an encoder: its ONNX graphs and the card."""
 
 from __future__ import annotations
 
-import copy
-import io
-import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import torch
-from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from engine.encoder import Branches, Card, Outputs, Training, save_encoder
+from engine.encoder import Card, save_encoder
 from engine.errors import TrainingError
-from engine.networks import DualEncoder, SectorEncoder, build_network
-from engine.networks.small_resnet import CircularConv, ResidualBlock
+from engine.networks import DualEncoder, build_network
+from engine.networks.graphs.half import store_half
+from engine.networks.importing import card_of, export_branches
+from engine.networks.precision import (
+    CALIBRATION_IMAGES,
+    GraphBranch,
+    Graphs,
+    graph_model,
+    to_int8,
+)
+from engine.networks.releases import Preprocessing
+from engine.networks.to_onnx import Precision
 from engine.training.checkpoints import load_checkpoint
 from engine.training.recipes import Recipe, recipe_from_dict
+from engine.training.validate import Validation, open_validation
 
-OPSET = 17
-TOLERANCE = 1e-4
-_NEXT_TO = {"first": "first_norm", "second": "second_norm", "around": "around_norm"}
+DATA = "towns"
+"""Where ``nadir train`` puts the data that it makes, beside the checkpoint."""
 
-
-class _EvidenceGraph(nn.Module):
-    """What is exported: an encoder that gives ``descriptor`` and ``features``."""
-
-    def __init__(self, encoder: SectorEncoder) -> None:
-        super().__init__()
-        self.encoder = encoder
-
-    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        return self.encoder.evidence(x)
+Tell = Callable[[str], None]
 
 
 def load_model(checkpoint: Path) -> tuple[DualEncoder, Recipe]:
@@ -51,104 +48,124 @@ def load_model(checkpoint: Path) -> tuple[DualEncoder, Recipe]:
     return cast(DualEncoder, model).eval(), recipe
 
 
-def export_encoder(checkpoint: Path, out: Path) -> Card:
-    """Write ``NAME.encoder``; torch and onnxruntime must agree on both graphs.
+def export_encoder(
+    checkpoint: Path,
+    out: Path,
+    *,
+    precision: Precision = "fp32",
+    data: Path | None = None,
+    tell: Tell = lambda text: None,
+) -> Card:
+    """Write ``NAME.encoder``; torch and onnxruntime must agree on both graphs before any bit is saved.
+
+    Args:
+        checkpoint: of a training.
+        out: ``NAME.encoder``; an encoder that stands there is replaced.
+        precision: ``fp16`` stores weights in half the bytes; ``int8`` computes on 8 bits and needs ``data``.
+        data: what the recipe validates on: recall before and after goes into the card (default: the folder of towns
+            beside the checkpoint, if there is one).
+        tell: hears what is being done.
 
     Raises:
-        TrainingError: when they differ by more than 1e-4, or the checkpoint does not fit.
+        NadirError: the checkpoint does not fit, a graph differs from its network by more than 1e-4, or there is no
+            data where it is needed.
     """
     model, recipe = load_model(checkpoint)
+    preprocessing = preprocessing_of(recipe)
+    validation = _validation(recipe, checkpoint, data, needed=precision == "int8")
+    graphs, _ = export_branches(model, preprocessing, checkpoint, tell)
     name = out.name.removesuffix(".encoder")
-    card = card_of(recipe, name, cast(Any, model.query).dim)
-    branches = (
-        (cast(SectorEncoder, model.query), card.branches.query),
-        (cast(SectorEncoder, model.reference), card.branches.reference),
-    )
-    graphs = {branch.graph: graph_of(encoder) for encoder, branch in branches}
-    for encoder, branch in branches:
-        difference = parity(encoder, graphs[branch.graph])
-        if not difference <= TOLERANCE:
-            raise TrainingError(
-                f"{branch.graph} differs from the trained network by {difference:.1e}", checkpoint
-            )
+    card = card_of(model, graphs, preprocessing, name, recipe.about.architecture, recipe.to_dict())
+    card = replace(card, azimuth_blocks=recipe.network.azimuth_blocks)
+    if precision == "fp32" and data is None:
+        return save_encoder(out, card, graphs)
+    graphs, measured = convert(graphs, card, precision, validation, tell)
+    if measured is not None:
+        card = replace(card, measured=(*card.measured, measured))
     return save_encoder(out, card, graphs)
 
 
-def card_of(recipe: Recipe, name: str, dim: int) -> Card:
-    """The card that a recipe's encoder carries."""
-    about, network = recipe.about, recipe.network
-    return Card(
-        name=name,
-        architecture=about.architecture,
-        descriptor_dim=dim,
-        azimuth_blocks=network.azimuth_blocks,
+def preprocessing_of(recipe: Recipe) -> Preprocessing:
+    """What a recipe says about the card."""
+    about, tile = recipe.about, recipe.tile
+    return Preprocessing(
+        query=recipe.query_branch,
+        reference=recipe.reference_branch,
+        tile_extents_m=tile.extents_m or (tile.extent_m,),
+        stride_m=tile.index_stride_m,
         query_subshifts=recipe.canvas.query_subshifts,
-        tile_extents_m=(recipe.tile.extent_m,),
-        stride_m=recipe.tile.index_stride_m,
-        branches=Branches(recipe.query_branch, recipe.reference_branch),
-        outputs=Outputs("descriptor", "contributions"),
-        training=Training(about.data, about.licence, about.note),
-        recipe=recipe.to_dict(),
+        data=about.data,
+        licence=about.licence,
+        note=about.note,
     )
 
 
-def graph_of(encoder: SectorEncoder) -> bytes:
-    """An encoder as an ONNX graph: ``image`` [N, 3, H, W] to ``descriptor`` and ``features``."""
-    graph = _EvidenceGraph(fold_norms(encoder)).eval()
-    example = torch.zeros(2, 3, *encoder.input_size)
-    axes = {name: {0: "N"} for name in ("image", "descriptor", "features")}
-    file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
-        # The exporter by tracing gives the smaller and plainer graph here (no shape arithmetic is left in it);
-        # that it is the older one is known.
-        warnings.simplefilter("ignore")
-        torch.onnx.export(
-            graph,
-            (example,),
-            cast(Any, file),  # the tracing exporter writes to open files too
-            input_names=["image"],
-            output_names=["descriptor", "features"],
-            dynamic_axes=axes,
-            opset_version=OPSET,
-            dynamo=False,
+def convert(
+    graphs: Mapping[str, bytes],
+    card: Card,
+    precision: Precision,
+    validation: Validation | None,
+    tell: Tell = lambda text: None,
+) -> tuple[Graphs, dict[str, Any] | None]:
+    """The graphs in another precision, and what the card says was measured; None where nothing could be.
+
+    Args:
+        validation: measures recall; for 8 bits it also gives the pictures to calibrate on, and may not be None.
+    """
+    names = card.branches.query.graph, card.branches.reference.graph
+    if validation is None:
+        return {name: store_half(graph) for name, graph in graphs.items()}, None
+    answers: list[dict[str, Any]] = []
+
+    def recall(wanted: Graphs, keep: int = 0) -> float:
+        model = graph_model(wanted[names[0]], wanted[names[1]], keep)
+        answers.append(validation.measure(model, pictures=None, step=0)["queries"])
+        for name, branch in zip(names, (model.query, model.reference), strict=True):
+            if keep:
+                pictures.setdefault(name, []).extend(cast(GraphBranch, branch).seen)
+        value = _first(answers[-1])
+        tell(f"recall {100 * value:.1f} %")
+        return value
+
+    pictures: dict[str, list[Any]] = {}
+    before = recall(graphs, CALIBRATION_IMAGES)
+    first = answers[-1]
+    kept: tuple[str, ...] = ()
+    small: Graphs = graphs
+    if precision == "int8":
+        images = {name: np.stack(seen) for name, seen in pictures.items()}
+        quantised = to_int8(graphs, images, recall, before=before)
+        small, kept = quantised.graphs, quantised.kept
+    elif precision == "fp16":
+        small = {name: store_half(graph) for name, graph in graphs.items()}
+        recall(small)
+    measured: dict[str, Any] = {
+        "what": f"validation, {precision}",
+        "precision": precision,
+        "before": first,
+        "after": answers[-1],
+    }
+    if kept:
+        measured["float32_layers"] = list(kept)
+    return small, measured
+
+
+def _first(queries: Mapping[str, Mapping[str, Any]]) -> float:
+    """The first measure of the first kind of query: the one that decides in training."""
+    return float(next(iter(next(iter(queries.values())).values())))
+
+
+def _validation(
+    recipe: Recipe, checkpoint: Path, data: Path | None, *, needed: bool
+) -> Validation | None:
+    folder = data if data is not None else checkpoint.parent / DATA
+    found = open_validation(recipe, folder) if folder.is_dir() else None
+    if found is None and (needed or data is not None):
+        raise TrainingError(
+            "holds nothing that the recipe validates on"
+            if folder.is_dir()
+            else "there is no such folder",
+            folder,
+            "Give the training's data with --data: its validation part is what 8 bits are calibrated on",
         )
-    return file.getvalue()
-
-
-def fold_norms(encoder: SectorEncoder) -> SectorEncoder:
-    """A copy whose batch norms are part of the convolutions before them."""
-    folded = copy.deepcopy(encoder).cpu().float().eval()
-
-    def fold(conv: nn.Module, norm: nn.Module) -> nn.Conv2d:
-        assert isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d)
-        return fuse_conv_bn_eval(conv, norm)
-
-    folded.stem, folded.stem_norm = fold(folded.stem, folded.stem_norm), nn.Identity()  # pyright: ignore[reportAttributeAccessIssue]
-    for block in folded.stages:
-        assert isinstance(block, ResidualBlock)
-        for conv_name, norm_name in _NEXT_TO.items():
-            conv, norm = getattr(block, conv_name), getattr(block, norm_name)
-            if isinstance(norm, nn.Identity):
-                continue
-            if isinstance(conv, CircularConv):
-                conv.conv = fold(conv.conv, norm)
-            else:
-                setattr(block, conv_name, fold(conv, norm))
-            setattr(block, norm_name, nn.Identity())
-    return folded
-
-
-def parity(encoder: SectorEncoder, graph: bytes, images: int = 3) -> float:
-    """The largest difference of any output between the network and its graph, on seeded noise."""
-    import onnxruntime
-
-    rng = np.random.default_rng(5)
-    batch = rng.standard_normal((images, 3, *encoder.input_size)).astype(np.float32)
-    batch[0, :, :, : encoder.input_size[1] // 2] = 0.0  # half of it unseen
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    answers = session.run(["descriptor", "features"], {"image": batch})
-    with torch.no_grad():
-        wanted = encoder.eval().cpu().evidence(torch.from_numpy(batch))
-    return max(
-        float(np.abs(np.asarray(a) - w.numpy()).max()) for a, w in zip(answers, wanted, strict=True)
-    )
+    return found
