@@ -207,6 +207,7 @@ def run_tool(command: Sequence[str], report: Report) -> Iterator[dict[str, Any]]
         raise TrainingError(
             f"cannot be started ({error.strerror})", command[0], "Choose another Python"
         ) from error
+    mark = processes.mark_of(process.pid)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     complaints: deque[str] = deque(maxlen=_STDERR_LINES)
     assert process.stdout is not None and process.stderr is not None
@@ -241,7 +242,7 @@ def run_tool(command: Sequence[str], report: Report) -> Iterator[dict[str, Any]]
             raise broken("\n".join(complaints), code)
     finally:
         if process.poll() is None:
-            processes.end(process.pid, token)
+            processes.end(token, process.pid, mark)
         process.wait()
         for reader in readers:
             reader.join(1.0)

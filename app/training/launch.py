@@ -175,7 +175,7 @@ def end_now(run: Run) -> None:
     """
     assert run.launch is not None
     ask_quietly(run)
-    if not processes.end(run.launch.pid if run.alive else 0, run.launch.token):
+    if not processes.end(run.launch.token, run.launch.pid, run.launch.mark):
         raise TrainingError("some of its processes would not end", run.folder, "Try again")
     run.take(run.look())
 
@@ -191,7 +191,8 @@ def wait_gone(run: Run, timeout_s: float) -> bool:
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
         run.take(run.look())
-        if run.launch is None or not processes.family(run.launch.pid, run.launch.token):
+        launch = run.launch
+        if launch is None or not processes.family(launch.token, launch.pid, launch.mark):
             return True
         time.sleep(0.05)
     return False

@@ -93,24 +93,37 @@ def _windows_mark(pid: int) -> str:
     return told.partition("=")[2].strip()
 
 
-def family(pid: int, token: str) -> list[int]:
-    """The living processes that belong to a run: the one that was started, its descendants, and who bears its token."""
+def family(token: str, pid: int = 0, mark: str = "") -> list[int]:
+    """The living processes that belong to a run: who bears its token, and all that descend from them.
+
+    Args:
+        token: what stands in their environment; nothing is found by an empty one.
+        pid, mark: the process that was started. It counts only while it is that very process, so that a number which
+            the system gave to somebody else never leads to strangers.
+    """
     parents = _parents()
-    found = {pid} if pid in parents else set()
-    more = True
-    while more:
-        more = False
-        for child, parent in parents.items():
-            if child not in found and parent in (found | {pid}):
-                found.add(child)
-                more = True
+    found = {pid} if pid > 1 and lives(pid, mark) else set()
     if _LINUX and token:
         wanted = f"{TOKEN}={token}".encode()
         for other in parents:
             with contextlib.suppress(OSError):
                 if wanted in Path(f"/proc/{other}/environ").read_bytes().split(b"\0"):
                     found.add(other)
-    return sorted(found - {os.getpid()})
+    more = bool(found)
+    while more:
+        children = {child for child, parent in parents.items() if parent in found} - found
+        found |= children
+        more = bool(children)
+    return sorted(found - _never(parents))
+
+
+def _never(parents: dict[int, int]) -> set[int]:
+    """Who is never ended, whatever was found: the system's first processes, we ourselves and those we descend from."""
+    never, at = {0, 1, 2}, os.getpid()
+    while at > 2 and at not in never:
+        never.add(at)
+        at = parents.get(at, 0)
+    return never
 
 
 def _parents() -> dict[int, int]:
@@ -147,10 +160,10 @@ def interrupt(pid: int, mark: str) -> None:
             os.kill(pid, signal.SIGINT)
 
 
-def end(pid: int, token: str, *, wait_s: float = 5.0) -> bool:
-    """End a run's whole family at once; returns whether nothing of it is left."""
+def end(token: str, pid: int = 0, mark: str = "", *, wait_s: float = 5.0) -> bool:
+    """End a run's whole :func:`family` at once; returns whether nothing of it is left."""
     deadline = time.monotonic() + wait_s
-    while left := family(pid, token):
+    while left := family(token, pid, mark):
         for member in left:
             with contextlib.suppress(OSError):
                 os.kill(member, signal.SIGTERM if sys.platform == "win32" else signal.SIGKILL)
