@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from engine.commands import evaluate_dataset
 from engine.commands.common import (
     Progress,
     add_encoder_and_index,
@@ -16,7 +17,7 @@ from engine.commands.common import (
     encoder_of,
     positive,
 )
-from engine.errors import EncoderError
+from engine.errors import DatasetError, EncoderError
 from engine.progress import Report
 
 if TYPE_CHECKING:
@@ -28,19 +29,32 @@ if TYPE_CHECKING:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--dataset", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--format", choices=("world",), default="world", help="layout of the dataset"
-    )
+        "--format", choices=("world", *evaluate_dataset.FORMATS), default="world",
+        help="layout of the dataset (default: world)",
+    )  # fmt: skip
     add_encoder_and_index(
         parser, "an index of the dataset's imagery; built there if it does not exist"
     )
-    parser.add_argument("--heading", choices=("known", "unknown"), default="unknown")
+    parser.add_argument(
+        "--heading", choices=("known", "unknown"),
+        help="whether the photos' headings may be used (default: unknown; known where a dataset gives them all)",
+    )  # fmt: skip
     parser.add_argument(
         "--fov", type=angle(1, 360), default=360.0, metavar="DEG",
         help="360: the panoramas (default); below: the photos, brought to this",
     )  # fmt: skip
-    parser.add_argument("--split", help="only the queries of this split")
+    parser.add_argument(
+        "--split",
+        help="only the queries of this split (default: all of a world; what its papers report of a dataset)",
+    )
     parser.add_argument("--limit", type=positive, metavar="N", help="only the first N queries")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the numbers here")
+    parser.add_argument(
+        "--curve",
+        type=Path,
+        metavar="FILE.csv|.svg",
+        help="write recall as a curve: a table or a plot",
+    )
     parser.add_argument(
         "--calibrate", action="store_true",
         help="instead, make probabilities of scores: fit them on this dataset and keep them in the encoder's card",
@@ -48,14 +62,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--outside", type=Path, metavar="DIR", help="with --calibrate: a dataset from elsewhere"
     )
+    evaluate_dataset.add_arguments(parser)
     parser.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Measure recall and errors, print a table, write JSON where asked; or calibrate."""
+    """Measure recall and errors, print a table, write JSON and a curve where asked; or calibrate."""
+    check_output(args.json)
+    check_output(args.curve)
+    if args.curve is not None:
+        from engine.evaluation.curves import check_ending
+
+        check_ending(args.curve)
+    if args.format != "world":
+        print(evaluate_dataset.run(args))
+        return 0
+    return _run_world(args)
+
+
+def _run_world(args: argparse.Namespace) -> int:
     from engine.evaluation import read_world
 
-    check_output(args.json)
+    for name in ("rule", "pca", "pca_on", "option"):
+        if getattr(args, name):
+            raise DatasetError(
+                f"--{name.replace('_', '-')} is for datasets of queries and references, not for a world",
+                None,
+            )
     world = read_world(args.dataset)
     encoder = encoder_of(args)
     with tempfile.TemporaryDirectory(prefix="nadir-") as scratch, Progress() as report:
@@ -105,6 +138,10 @@ def _measure(
     values = measured.to_dict() | {"index_seconds": round(seconds, 2)}
     if args.json is not None:
         write_json(args.json, values)
+    if args.curve is not None:
+        from engine.evaluation.curves import write_curves
+
+        write_curves(args.curve, measured.curves(), f"{world.name}, {encoder.name}")
     return _evaluation_text(values)
 
 

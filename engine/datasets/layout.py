@@ -176,6 +176,20 @@ def without_missing(dataset: Dataset) -> Dataset:
     )
 
 
+def first_queries(dataset: Dataset, count: int) -> Dataset:
+    """The dataset with its first ``count`` queries alone, and all references."""
+    kept = list(range(min(count, len(dataset.queries))))
+    return replace(
+        dataset,
+        queries=select(dataset.queries, np.asarray(kept, np.int64)),
+        positives=tuple(dataset.positives[i] for i in kept),
+        semi_positives=tuple(dataset.semi_positives[i] for i in kept)
+        if dataset.semi_positives
+        else (),
+        offsets_px=None if dataset.offsets_px is None else dataset.offsets_px[kept],
+    )
+
+
 def select(records: Records, indices: Indices) -> Records:
     """Some of the pictures."""
     return Records(

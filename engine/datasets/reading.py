@@ -85,6 +85,9 @@ class Photos:
     fov_deg: FloatArray
     kinds: Sequence[Literal["panorama", "perspective", ""]]
 
+    def __repr__(self) -> str:
+        return f"Photos(kinds={list(self.kinds)})"
+
     def __call__(self, path: Path, index: int) -> tuple[Pixels, View]:
         if not path.is_file():
             raise DatasetError(

@@ -46,6 +46,9 @@ class TileCutter:
         cuts = [self._source.cut(lat, lon, extent, self._pixels)[0] for extent in self._extents]
         return cuts[0] if len(cuts) == 1 else np.stack(cuts)
 
+    def __repr__(self) -> str:
+        return f"TileCutter(extents_m={self._extents}, pixels={self._pixels})"
+
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, "_source": None}
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from engine.datasets.world import PANORAMA_FOV_DEG, Truth, World
 from engine.encoder import Encoder
 from engine.errors import DatasetError
+from engine.evaluation.curves import Curve, distance_curve, recall_curve
 from engine.evaluation.metrics import median, one_percent, rank_of, recall_at, recall_within
 from engine.geo import LocalFrame, distance_m, heading_difference
 from engine.index import Index
@@ -68,6 +69,13 @@ class Evaluation:
     tile_ranks: NDArray[np.int64] | None
     hits: NDArray[np.bool_]
     seconds: float
+
+    def curves(self) -> list[Curve]:
+        """Recall over tiles looked at, where they were ranked, and over metres allowed."""
+        distances = np.array([answer.distances_m[0] for answer in self.answers])
+        ranked = self.tile_ranks
+        over_tiles = [] if ranked is None else [recall_curve(ranked - 1, self.index.manifest.count)]
+        return [*over_tiles, distance_curve(distances)]
 
     def to_dict(self) -> dict[str, Any]:
         """The object that ``nadir evaluate --json`` writes; fractions, and null where something does not apply."""

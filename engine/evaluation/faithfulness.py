@@ -42,12 +42,13 @@ def drops(
     """
     evidence = explain(query, candidate, encoder, index)
     assert evidence.tile_pixels is not None and evidence.tile_map is not None
+    assert evidence.tiles is not None
     card = encoder.card
-    plan = make_plan(card, query.heading_deg, full_turn=query.seen_as.full_turn)
+    nearest = int(np.argmin(card.tile_extents_m))  # of several extents, the one that the map is of
+    plan = make_plan(card, query.heading_deg)
     rolls = (plan.rolls[int(plan.roll_of[candidate.turn])],)
     shift = np.array([int(plan.shift_of[candidate.turn])])
     canvas = encoder.project(query.photo.pixels, query.seen_as)
-    assert canvas.mask is not None
     seen = canvas.mask
 
     def vector(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -56,7 +57,7 @@ def drops(
 
     whole_photo, whole_tile = (
         vector(canvas.pixels),
-        encoder.encode_tiles(evidence.tile_pixels[None])[0],
+        encoder.encode_tiles(evidence.tiles[None])[0],
     )
     score = float(whole_photo @ whole_tile)
     query_branch, reference_branch = card.branches.query, card.branches.reference
@@ -68,7 +69,11 @@ def drops(
 
     def tile_drop(marks: NDArray[np.float32]) -> float:
         blanked = _blank(evidence.tile_pixels, marks, everywhere, reference_branch)  # pyright: ignore[reportArgumentType]
-        return score - float(whole_photo @ encoder.encode_tiles(blanked[None])[0])
+        tiles = blanked
+        if evidence.tiles is not evidence.tile_pixels:
+            tiles = np.array(evidence.tiles)
+            tiles[nearest] = blanked
+        return score - float(whole_photo @ encoder.encode_tiles(tiles[None])[0])
 
     height, width = canvas.mask.shape
     photo = Drop(
@@ -91,7 +96,8 @@ def _blank(
     count = max(1, round(SHARE * len(places)))
     chosen = places[np.argsort(-marks.ravel()[places], kind="stable")[:count]]
     blanked = pixels.reshape(-1, 3).copy()
-    blanked[chosen] = np.rint(255 * np.array(branch.mean))
+    mean = branch.mean if branch.channels == "RGB" else branch.mean[::-1]
+    blanked[chosen] = np.rint(255 * np.array(mean))
     return blanked.reshape(pixels.shape)
 
 

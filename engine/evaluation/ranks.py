@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,8 +44,40 @@ class Ranking:
     references: int
 
 
+class Vectors(Protocol):
+    """Queries whose vectors are made when they are compared."""
+
+    def __len__(self) -> int: ...
+
+    @property
+    def turns(self) -> int:
+        """V, vectors a query."""
+        ...
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        """[n, V, D] of the queries from ``start`` to ``stop``."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class _Given:
+    """Vectors [Q, V, D] that are there already."""
+
+    vectors: FloatArray
+
+    def __len__(self) -> int:
+        return len(self.vectors)
+
+    @property
+    def turns(self) -> int:
+        return self.vectors.shape[1]
+
+    def block(self, start: int, stop: int) -> FloatArray:
+        return self.vectors[start:stop]
+
+
 def rank_references(
-    queries: FloatArray,
+    queries: FloatArray | Vectors,
     references: FloatArray,
     positives: Sequence[Indices],
     semi_positives: Sequence[Indices] = (),
@@ -56,15 +89,15 @@ def rank_references(
     """Compare every query with every reference by inner product.
 
     Args:
-        queries: [Q, D] or [Q, V, D], references: [R, D]; of norm 1 for cosines.
+        queries: [Q, D], [Q, V, D], or what makes them; references: [R, D]; of norm 1 for cosines.
         positives: for every query its right references, the true one first.
         semi_positives: references that are neither right nor wrong for the hit rate.
         any_positive: the best of the positives counts as found; else the first one alone.
         top: K.
     """
-    if queries.ndim == 2:
-        queries = queries[:, None]
-    count, turns, _ = queries.shape
+    if isinstance(queries, np.ndarray):
+        queries = _Given(queries[:, None] if queries.ndim == 2 else queries)
+    count, turns = len(queries), queries.turns
     total, top = len(references), min(top, len(references))
     result = Ranking(
         better=np.full(count, total, np.int64),
@@ -74,11 +107,11 @@ def rank_references(
         vector=np.zeros((count, top), np.int64),
         references=total,
     )
-    group = max(1, BLOCK_BYTES // max(1, total * 4))
+    group = max(1, BLOCK_BYTES // max(1, 4 * max(total, turns * references.shape[-1])))
     transposed = references.T
     for start in range(0, count, group):
         report(start, count, "Comparing with all references")
-        part = queries[start : start + group]
+        part = queries.block(start, min(start + group, count))
         scores = part[:, 0] @ transposed
         for turn in range(1, turns):
             np.maximum(scores, part[:, turn] @ transposed, out=scores)
