@@ -97,8 +97,12 @@ class DatasetPairs:
         if blocks > 1 and not recipe.batch.turn:
             shift = ((-turn * blocks) % blocks).astype(np.float32)
         shown_masks = torch.from_numpy(masks)
+        photos = recolour(canvases, canvas.mean, canvas.std, lights[0])
         return Batch(
-            recolour(canvases, canvas.mean, canvas.std, lights[0]) * shown_masks[:, None],
+            # The margin of a padded photo is black, as its authors pad; only a canvas has parts that are not there.
+            photos * shown_masks[:, None]
+            if recipe.canvas.projection == "equirectangular"
+            else photos,
             recolour(tiles, tile.mean, tile.std, lights[1]),
             torch.from_numpy(seen_blocks(masks, blocks)),
             torch.from_numpy(shift),

@@ -80,14 +80,17 @@ class Recipe:
     def query_branch(self) -> Branch:
         """The preprocessing of photos, as the encoder's card will say it."""
         canvas, query = self.canvas, self.query
+        plain = canvas.projection == "plain"
         return Branch(
             graph="query.onnx",
             input_size=(canvas.height, canvas.width),
             mean=canvas.mean,
             std=canvas.std,
-            projection="equirectangular",
-            top_deg=canvas.top_deg,
-            bottom_deg=canvas.bottom_deg,
+            projection=canvas.projection,
+            fit=canvas.fit,
+            resize=canvas.resize,
+            top_deg=None if plain else canvas.top_deg,
+            bottom_deg=None if plain else canvas.bottom_deg,
             fov_trained_deg=(query.fov_min if query.full_share < 1 else 360.0, 360.0),
         )
 
@@ -101,6 +104,7 @@ class Recipe:
             mean=tile.mean,
             std=tile.std,
             projection=tile.projection,
+            resize=tile.resize,
             tile_pixels=tile.pixels,
             radii=tile.radii if tile.projection == "polar" else None,
         )
@@ -196,6 +200,10 @@ def _check(recipe: Recipe) -> None:
     need(
         canvas.width % (blocks * canvas.query_subshifts) == 0,
         '"canvas.width" must be a multiple of "network.azimuth_blocks" times "canvas.query_subshifts"',
+    )
+    need(
+        blocks == 1 or canvas.projection == "equirectangular",
+        "a network of blocks by bearing needs an equirectangular canvas",
     )
     need(
         not tile.extents_m or tile.projection == "plain",

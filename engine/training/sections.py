@@ -40,6 +40,7 @@ class TileSection:
     """
 
     projection: Literal["polar", "plain"] = "polar"
+    resize: Literal["area", "bilinear", "bicubic", "linear", "gaussian"] = "area"
     extent_m: float = 100.0
     extents_m: tuple[float, ...] = ()
     pixels: int = 200
@@ -62,8 +63,15 @@ class TileSection:
 
 @dataclass(frozen=True)
 class CanvasSection:
-    """The canvas that photos are drawn on."""
+    """What the network is shown of a photo.
 
+    ``equirectangular``: the photo drawn where it looks on a canvas of the full turn, ``bottom_deg`` to ``top_deg``
+    high. ``plain``: the photo itself, brought to ``height`` by ``width`` as :class:`engine.encoder.Branch` says.
+    """
+
+    projection: Literal["equirectangular", "plain"] = "equirectangular"
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
+    resize: Literal["area", "bilinear", "bicubic", "linear", "gaussian"] = "area"
     height: int = 64
     width: int = 256
     top_deg: float = 40.0

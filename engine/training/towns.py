@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from engine.encoder import shape_tiles
+from engine.encoder import project_photo, shape_tiles
+from engine.photo.projections import View, perspective_from_panorama
 from engine.training.batch import WHOLE, Batch, Indices, Part, near_pairs
 from engine.training.cache import CachedTown
 from engine.training.photometric import Light, draw_light, recolour
@@ -151,8 +152,10 @@ class TownPairs:
         tile, canvas, blocks = recipe.tile, recipe.canvas, recipe.network.azimuth_blocks
         mask = torch.from_numpy(seen_pixels)
         too_near = self._too_near(drawn)
+        photos = recolour(canvases, canvas.mean, canvas.std, lights[0])
         return Batch(
-            recolour(canvases, canvas.mean, canvas.std, lights[0]) * mask[:, None],
+            # The margin of a padded photo is black, as its authors pad; only a canvas has parts that are not there.
+            photos * mask[:, None] if canvas.projection == "equirectangular" else photos,
             _recolour_tiles(tiles, tile.mean, tile.std, lights[1]),
             torch.from_numpy(seen_blocks(seen_pixels, blocks)),
             torch.from_numpy(self._shift(drawn)),
@@ -208,6 +211,11 @@ class TownPairs:
         edges = (self.towns[0].top_deg, self.towns[0].bottom_deg)
         seen = np.ones((len(panoramas), canvas.height, canvas.width), bool)
         canvases = np.empty((*seen.shape, 3), np.uint8)
+        if canvas.projection == "plain":
+            view = View("panorama", 360.0, top_deg=edges[0], bottom_deg=edges[1])
+            for i, panorama in enumerate(panoramas):
+                canvases[i] = self._photo(panorama, view, cameras, i)
+            return canvases, seen
         level = cameras.full & (cameras.pitch_deg == 0) & (cameras.roll_deg == 0)
         for kind, make in ((level, panorama_canvases), (~level, perspective_canvases)):
             for part in _in_pieces(np.flatnonzero(kind), cameras):
@@ -215,6 +223,30 @@ class TownPairs:
                     panoramas[part], cameras.pick(part), canvas, edges
                 )
         return canvases, seen
+
+    def _photo(
+        self, panorama: NDArray[np.uint8], view: View, cameras: Cameras, i: int
+    ) -> NDArray[np.uint8]:
+        """A photo as such, [H, W, 3], brought to the network's input by the card's rules."""
+        canvas = self.recipe.canvas
+        if cameras.full[i]:
+            columns = round(float(cameras.heading_deg[i]) / 360.0 * panorama.shape[1])
+            shown, how = np.ascontiguousarray(np.roll(panorama, -columns, axis=1)), view
+        else:
+            aspect = float(cameras.aspect[i])
+            width = round(max(canvas.width, canvas.height * aspect))
+            shown = perspective_from_panorama(
+                panorama,
+                heading_offset_deg=float(cameras.heading_deg[i]),
+                fov_deg=float(cameras.fov_deg[i]),
+                pitch_deg=float(cameras.pitch_deg[i]),
+                roll_deg=float(cameras.roll_deg[i]),
+                width=width,
+                height=max(1, round(width / aspect)),
+                view=view,
+            )
+            how = View("perspective", float(cameras.assumed_fov_deg[i]))
+        return project_photo(shown, how, self.recipe.query_branch)[0]
 
 
 def _recolour_tiles(

@@ -18,10 +18,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from engine.encoder import normalise, shape_tiles
+from engine.encoder import normalise, project_photo, shape_tiles
 from engine.encoder.preprocess import canvas_to_input
 from engine.networks import DualEncoder
-from engine.photo.projections import View, perspective_from_panorama, seen_blocks, to_canvas
+from engine.photo.projections import View, perspective_from_panorama, seen_blocks
 from engine.training.cache import CachedTown
 from engine.training.pictures import Shown, save_pairs
 from engine.training.recipes import Recipe
@@ -33,6 +33,7 @@ _SEED = 20_011
 _PLACES = 10
 _APART_M = 12.0
 
+Projected = tuple[NDArray[np.uint8], NDArray[np.bool_]]
 Judged = tuple[float, float, float]
 """Metres from the best tile to the truth, from the best of the first ten places, degrees of heading."""
 
@@ -56,28 +57,24 @@ class TownValidation:
         pitch = np.clip(rng.normal(0.0, recipe.query.pitch_std, count), -12.0, 12.0)
         roll = rng.normal(0.0, recipe.query.roll_std, count)
         kinds = ("360", "90") if recipe.query.full_share < 1 else ("360",)
-        self._photos: dict[str, list[Any]] = {kind: [] for kind in kinds}
-        canvas = recipe.query_branch
-        height, width = canvas.input_size
-        shape = {
-            "height": height,
-            "width": width,
-            "top_deg": canvas.top_deg,
-            "bottom_deg": canvas.bottom_deg,
-        }
+        self._photos: dict[str, list[Projected]] = {kind: [] for kind in kinds}
         whole = View("panorama", 360.0, top_deg=town.top_deg, bottom_deg=town.bottom_deg)
         for i, index in enumerate(chosen):
             panorama = np.asarray(town.panoramas[index])
             columns = round(self._headings[i] / 360.0 * panorama.shape[1])
             turned = np.ascontiguousarray(np.roll(panorama, -columns, axis=1))
             self._headings[i] = columns * 360.0 / panorama.shape[1]
-            self._photos["360"].append(to_canvas(turned, whole, **shape))
+            self._photos["360"].append(self._project(turned, whole))
             if "90" in self._photos:
                 photo = perspective_from_panorama(
                     turned, heading_offset_deg=0.0, fov_deg=90.0, pitch_deg=float(pitch[i]),
                     roll_deg=float(roll[i]), width=_PHOTO[0], height=_PHOTO[1], view=whole,
                 )  # fmt: skip
-                self._photos["90"].append(to_canvas(photo, View("perspective", 90.0), **shape))
+                self._photos["90"].append(self._project(photo, View("perspective", 90.0)))
+
+    def _project(self, pixels: NDArray[np.uint8], view: View) -> Projected:
+        canvas, mask = project_photo(pixels, view, self._recipe.query_branch)
+        return canvas, np.ones(canvas.shape[:2], bool) if mask is None else mask
 
     def measure(self, model: DualEncoder, *, pictures: Path | None, step: int) -> dict[str, Any]:
         """Encode, search, compare with the truth.
@@ -156,9 +153,11 @@ class TownValidation:
                 )
         return result
 
-    def _aligned(self, kind: str, index: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    def _aligned(self, kind: str, index: int) -> Projected:
         """A photo's canvas turned north, to the nearest column."""
         canvas, mask = self._photos[kind][index]
+        if self._recipe.canvas.projection == "plain":
+            return canvas, mask  # it has no north to be turned to
         columns = round(self._headings[index] / 360.0 * canvas.shape[1])
         return np.roll(canvas, columns, axis=1), np.roll(mask, columns, axis=1)
 

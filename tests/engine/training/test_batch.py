@@ -15,6 +15,7 @@ from engine.training.cache import CachedTown, open_towns
 from engine.training.recipes import Recipe
 from engine.training.sections import (
     BatchSection,
+    CanvasSection,
     NetworkSection,
     PhotometricSection,
     QuerySection,
@@ -285,3 +286,27 @@ def test_several_extents_are_one_batch(towns: Path, tiny: Recipe) -> None:
     batch = made(towns, recipe, 1)
     assert batch.tiles.shape == (6, 2, 3, 32, 32)
     assert not (batch.tiles[:, 0] == batch.tiles[:, 1]).all()
+
+
+def test_plain_photos_are_what_the_program_makes_of_them(tmp_path: Path) -> None:
+    town = landmark_town(tmp_path, 70.0)
+    recipe = Recipe(
+        "x",
+        canvas=CanvasSection(projection="plain", fit="pad", resize="bilinear", height=48, width=64),
+        tile=TileSection(projection="plain", height=100, width=100),
+        batch=BatchSection(size=1, workers=0, flip=False),
+        photometric=PLAIN,
+    )
+    zeros = np.zeros(1, np.int64)
+    drawn = Draw(
+        zeros, zeros, np.zeros((1, 2)), zeros, zeros, zeros, np.array([False]),
+        cameras(heading_deg=70.0, fov_deg=60.0, aspect=16 / 9),
+    )  # fmt: skip
+    photo = TownPairs([town], recipe).render(drawn, np.random.default_rng(0)).canvases[0].numpy()
+    red = photo[0] - photo[1]
+    assert abs(np.argmax(red.sum(axis=0)) - 31.5) <= 1.5  # the post stands in the middle
+    black = -recipe.canvas.mean[0] / recipe.canvas.std[0]
+    assert np.allclose(photo[:, :5], black) and np.allclose(
+        photo[:, -5:], black
+    )  # 64 x 36 in 64 x 48
+    assert not np.allclose(photo[:, 24], black)
