@@ -57,6 +57,9 @@ def _text(result: Result) -> str:
     heading = (
         "heading to be found" if plan.heading_deg is None else f"heading {plan.heading_deg:.0f}°"
     )
+    headings = f"{plan.turns} headings" if plan.turns != 1 else "1 heading"
+    if not plan.knows_heading:
+        heading, headings = "no heading answered", "no headings"
     lines = [f"{result.photo_name}  ({what}, {plan.fov_deg:.0f}°, {heading})", headline(result), ""]
     if result.candidates:
         chances = any(c.probability is not None for c in result.candidates)
@@ -74,7 +77,7 @@ def _text(result: Result) -> str:
         )
     times = result.timings
     lines.append(
-        f"{plan.tiles:,} tiles, {plan.turns} headings, {times.total:.2f} s on {result.encoder.about.get('device', '?')}"
+        f"{plan.tiles:,} tiles, {headings}, {times.total:.2f} s on {result.encoder.about.get('device', '?')}"
         f"  (encoding {times.encode:.3f}, search {times.search:.3f}, the rest "
         f"{times.project + times.refine:.3f})"
     )

@@ -12,8 +12,9 @@ from engine.encoder import Card
 REPAIR_DEG = 11.25
 """A heading that is given is trusted to this: the turns this far to both sides are compared too."""
 
-WHOLE_TURNS = 32
-"""Rolled copies of a panorama that are encoded for an encoder without azimuth blocks when its heading is unknown."""
+WHOLE_TURNS = 16
+"""Rolled copies that are encoded for an encoder without azimuth blocks when a heading is to be found and the card's
+``query_subshifts`` does not say how many: 22.5° apart, so that one is never farther off than such encoders bear."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,53 +50,52 @@ def make_plan(card: Card, heading_deg: float | None, *, full_turn: bool = True) 
     """The turns to compare.
 
     With azimuth blocks: all of them when the heading is unknown, spaced by a sub-shift; the given heading (to the
-    canvas column) and its neighbours within :data:`REPAIR_DEG` when it is known. Without blocks an unknown heading
-    costs one encoding a turn, and makes sense for full panoramas only; a plain query branch knows no turns.
+    canvas column) and its neighbours within :data:`REPAIR_DEG` when it is known. Without blocks every turn is an
+    encoding of its own: ``query_subshifts`` of them around the circle, or the given heading alone. An encoder whose
+    query branch is plain knows no turns: it says where, never which way.
 
     Args:
         heading_deg: degrees clockwise from north of the photo's centre column, or None.
-        full_turn: whether the photo is a full panorama.
+        full_turn: of no effect; what a photo does not show is black, whichever way it is turned.
     """
     branch = card.branches.query
+    width, blocks = branch.input_size[1], card.azimuth_blocks
     if branch.projection == "plain":
-        return _plan(heading_deg, [0], branch.input_size[1], branch.input_size[1], 0, turns=False)
-    width = branch.input_size[1]
-    if card.azimuth_blocks > 1:
-        step, modulus = (
-            width // (card.azimuth_blocks * card.query_subshifts),
-            width // card.azimuth_blocks,
-        )
+        return _plan(heading_deg, np.zeros(1, np.intp), width, width, 0.0, turns=False)
+    if blocks > 1:
+        turns, modulus = blocks * card.query_subshifts, width // blocks
     else:
-        step, modulus = max(1, width // WHOLE_TURNS), width
+        turns = card.query_subshifts if card.query_subshifts > 1 else WHOLE_TURNS
+        turns, modulus = min(turns, width), width
+    step = width / turns  # whole columns with blocks (the card was checked)
     if heading_deg is None:
-        if card.azimuth_blocks == 1 and not full_turn:
-            return _plan(None, [0], width, width, 0, turns=False)
-        return _plan(None, list(range(0, width, step)), width, modulus, step, cyclic=True)
+        columns = np.rint(np.arange(turns) * step).astype(np.intp)
+        return _plan(None, columns, width, modulus, 360.0 / turns, cyclic=True)
     base = round(heading_deg % 360.0 * width / 360.0)
-    reach = int(REPAIR_DEG / 360.0 * width / step + 1e-9) if card.azimuth_blocks > 1 else 0
-    turns = [base + j * step for j in range(-reach, reach + 1)]
-    return _plan(heading_deg, turns, width, modulus, step)
+    reach = int(REPAIR_DEG / 360.0 * turns + 1e-9) if blocks > 1 else 0
+    columns = base + np.arange(-reach, reach + 1) * round(step)
+    return _plan(heading_deg, columns, width, modulus, 360.0 / turns)
 
 
 def _plan(
     heading_deg: float | None,
-    columns: list[int],
+    columns: NDArray[np.intp],
     width: int,
     modulus: int,
-    step: int,
+    step_deg: float,
     *,
     turns: bool = True,
     cyclic: bool = False,
 ) -> Plan:
-    total = np.asarray(columns) % width
+    total = columns % width
     rolls = tuple(sorted({int(value) for value in total % modulus}))
     return Plan(
         heading_deg=heading_deg,
         rolls=rolls,
         roll_of=np.searchsorted(np.asarray(rolls), total % modulus),
         shift_of=total // modulus,
-        headings=total * (360.0 / width),
-        step_deg=step * 360.0 / width if len(columns) > 1 else 0.0,
+        headings=np.asarray(total * (360.0 / width), np.float64),
+        step_deg=step_deg if len(columns) > 1 else 0.0,
         turns=turns,
         cyclic=cyclic,
     )

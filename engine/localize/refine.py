@@ -8,6 +8,10 @@ Places are ranked by their *support*. For a tile that is the log of the summed e
 divided by SHARPNESS: near the best score, more where several turns agree; for a place the top of a paraboloid through
 the tiles' supports, so that a photo taken between four tiles is not at a disadvantage. On 160 photos of 90° this ranks
 the right place first in 82 % (heading known) and 66 % (unknown) where the best single score does in 74 and 61 %.
+
+Between tiles that hardly share any ground the score is no smooth function: where the stride is more than
+:data:`SMOOTH` of a tile (cells of 30 m, the tiles of CVUSA and VIGOR), a place is its best tile, and its support that
+tile's.
 """
 
 from __future__ import annotations
@@ -28,6 +32,9 @@ SHARPNESS = 30.0
 REACH_STRIDES = 0.75
 """A place is moved off its best tile by no more than this; beyond, another tile would have been the best."""
 
+SMOOTH = 0.25
+"""Largest stride, in extents of a tile, at which neighbouring tiles are thought to be samples of one surface."""
+
 FloatArray = NDArray[np.float64]
 
 
@@ -47,6 +54,11 @@ class Refined:
     east_m: float
     north_m: float
     heading_deg: float
+
+
+def smooth(extent_m: float, stride_m: float) -> bool:
+    """Whether photos can be placed between tiles of this extent, this far apart."""
+    return stride_m <= SMOOTH * extent_m
 
 
 def support(around: Neighbourhood, stride_m: float) -> float:

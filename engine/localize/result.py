@@ -51,12 +51,13 @@ class PlanSummary:
     """What was compared, for the record.
 
     Attributes:
-        heading_deg: the heading that was given, None when it was to be found.
+        heading_deg: the heading that was given, None when it was to be found. Of no use where ``knows_heading`` is not.
         kind, fov_deg, pitch_deg, roll_deg: the view the photo was given, with the user's corrections.
         turns: headings compared.
         encodings: times the photo was encoded.
         seen_share: share of the circle's blocks that the photo sees.
         tiles: tiles that could answer.
+        knows_heading: whether the encoder says anything about headings; else candidates have none.
     """
 
     heading_deg: float | None
@@ -68,6 +69,7 @@ class PlanSummary:
     encodings: int
     seen_share: float
     tiles: int
+    knows_heading: bool = True
 
 
 @dataclass(frozen=True)

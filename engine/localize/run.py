@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 UNCALIBRATED = (
     "Scores are not probabilities: this encoder is not calibrated, so no confidence is given."
 )
+NO_HEADING = (
+    "This encoder answers no heading: it says where a photo was taken, not which way it looks."
+)
 OTHER_IMAGERY = (
     "Scores are not probabilities: this encoder was calibrated on {data}, and this index shows other imagery, so no "
     "confidence is given."
@@ -69,7 +72,7 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
     """
     start = time.perf_counter()
     view = query.seen_as
-    plan = make_plan(encoder.card, query.heading_deg, full_turn=view.full_turn)
+    plan = make_plan(encoder.card, query.heading_deg)
     report(0, 3, "Reading the photo")
     canvas = encoder.project(query.photo.pixels, view)
     projected = time.perf_counter()
@@ -102,6 +105,7 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
             encodings=len(code.rolls),
             seen_share=round(seen_share, 4),
             tiles=index.manifest.count if query.ids is None else len(query.ids),
+            knows_heading=plan.turns,
         ),
         candidates=candidates,
         posterior=posterior,
@@ -168,6 +172,11 @@ def notices_for(
     notices = [*query.photo.notes, *encoder.notices]
     if card.training.note:
         notices.append(card.training.note)
+    if card.branches.query.projection == "plain":
+        unused = (
+            " The heading that was given was not used." if query.heading_deg is not None else ""
+        )
+        notices.append(NO_HEADING + unused)
     trained = card.branches.query.fov_trained_deg
     fov = query.seen_as.fov_deg
     if trained is not None and not trained[0] - 1 <= fov <= trained[1] + 1:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.geo import LocalFrame
-from engine.localize.refine import Neighbourhood, refine, support
+from engine.localize.refine import Neighbourhood, refine, smooth, support
 
 if TYPE_CHECKING:
     from engine.index import Index
@@ -126,7 +126,10 @@ def places_of(
     east, north = frame.to_local(lat, lon)
     manifest = index.manifest
     picks = distinct(east, north, separation_m(manifest.extent_m, manifest.stride_m), count)
-    around = _neighbourhoods(lat[picks], lon[picks], index, queries, ids)
+    reach = NEIGHBOUR_STRIDES * manifest.stride_m
+    if not smooth(manifest.extent_m, manifest.stride_m):
+        reach = 0.0
+    around = _neighbourhoods(lat[picks], lon[picks], index, queries, found.ids[picks], ids, reach)
     supports = np.array([support(neighbours, manifest.stride_m) for neighbours in around])
     order = np.argsort(-supports, kind="stable")
     picks = picks[order]
@@ -167,12 +170,19 @@ def _neighbourhoods(
     lon: NDArray[np.float64],
     index: Index,
     queries: NDArray[np.float32],
+    own: NDArray[np.int64],
     allowed: NDArray[np.int64] | None,
+    reach_m: float,
 ) -> list[Neighbourhood]:
-    """The tiles around every position with their scores for all turns: one read of vectors for all together."""
+    """The tiles within ``reach_m`` of every position with their scores for all turns; with 0 only each place's own.
+
+    One read of vectors for all together.
+    """
     if not len(lat):
         return []
-    around = index.around(lat, lon, NEIGHBOUR_STRIDES * index.manifest.stride_m)
+    around = (
+        index.around(lat, lon, reach_m) if reach_m else [own[i : i + 1] for i in range(len(own))]
+    )
     if allowed is not None:
         around = [near[np.isin(near, allowed)] for near in around]
     frame = LocalFrame(float(lat[0]), float(lon[0]))

@@ -48,8 +48,9 @@ def test_without_blocks_every_turn_is_an_encoding():
     assert len(plan) == len(plan.rolls) == WHOLE_TURNS
     assert not plan.shift_of.any()
     assert make_plan(card, 90.0).rolls == (WIDTH // 4,)
-    limited = make_plan(card, None, full_turn=False)
-    assert len(limited) == 1 and not limited.turns
+    told = make_plan(replace(card, query_subshifts=12), None)
+    assert len(told) == 12 and told.cyclic and told.step_deg == 30.0
+    np.testing.assert_allclose(told.headings, np.arange(12) * 30, atol=180 / WIDTH)
 
 
 def test_a_plain_branch_knows_no_turns():

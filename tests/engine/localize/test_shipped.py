@@ -74,6 +74,7 @@ def test_the_parts_add_up(encoder, index, samples):
             assert evidence.photo_map.sum() == pytest.approx(evidence.score, abs=1e-4)
             assert evidence.tile_map is not None
             assert evidence.tile_map.sum() == pytest.approx(evidence.score, abs=1e-4)
+            assert evidence.bearings is not None
             assert evidence.bearings.sum() == pytest.approx(evidence.score, abs=1e-4)
             assert evidence.score == pytest.approx(candidate.score, abs=5e-3)
 
