@@ -90,7 +90,7 @@ def sample_of(
     query = query_of(truth, heading_known=heading_known, fov_deg=fov_deg)
     if query is None:
         return None
-    plan = make_plan(encoder.card, query.heading_deg, full_turn=query.seen_as.full_turn)
+    plan = make_plan(encoder.card, query.heading_deg)
     code = encoder.encode_photo(query.photo.pixels, query.seen_as, plan.rolls)
     vectors = queries_of(code, plan, query.photo)
     places = places_of(search_tiles(vectors, index), vectors, plan, index)

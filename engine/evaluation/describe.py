@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 from engine.datasets import Dataset
 from engine.encoder import Card, Encoder
 from engine.encoder.blocks import aligned_queries
-from engine.encoder.encoder import TILE_BATCH
-from engine.encoder.preprocess import canvas_to_input
+from engine.encoder.encoder import TILE_BATCH, Canvas
+from engine.encoder.preprocess import canvas_to_input, normalise, shape_tiles
 from engine.errors import DatasetError
 from engine.evaluation.store import Store, key_of
-from engine.evaluation.variants import Variant, check_variant, encode_variant
+from engine.evaluation.variants import Variant, check_variant, crops_of, encode_crops
 from engine.localize.plan import Plan, make_plan
-from engine.photo.projections import crop_to_fov
-from engine.photo.views import View
+from engine.photo.projections import crop_to_fov, seen_blocks
 from engine.progress import Report, silent
 
 FloatArray = NDArray[np.float32]
@@ -30,7 +29,7 @@ Pixels = NDArray[np.uint8]
 T = TypeVar("T")
 
 READERS = 4
-"""Threads that decode pictures while the encoder works."""
+"""Threads that decode and shape pictures while the encoder works; only what is shaped is kept."""
 
 
 class Model:
@@ -124,28 +123,33 @@ def describe_pictures(
 ) -> FloatArray:
     """Descriptors [N, D] of ``count`` pictures by the reference side; S extents a tile where the card reads them."""
     encoder = model.encoder
-    several = len(encoder.card.tile_extents_m) > 1
+    branch, up = encoder.card.branches.reference, encoder.card.tile_up
+    extents = len(encoder.card.tile_extents_m)
+
+    def shaped(index: int) -> Pixels:
+        picture = read(index)
+        if extents == 1:
+            return shape_tiles(picture[None], branch, up)[0]
+        if picture.ndim != 4 or len(picture) != extents:
+            raise DatasetError(
+                f"its references are single pictures, and {encoder.name} reads {extents} extents of each place "
+                "together",
+                None,
+                "Evaluate it on a world, whose tiles are cut from imagery",
+            )
+        return picture
+
     parts = [np.zeros((0, encoder.card.descriptor_dim), np.float32)]
     done = 0
-    for pictures in _ahead(read, count):
+    for group in _ahead(shaped, count):
         report(done, count, f"Encoding references, {done:,} of {count:,}")
-        if several:
-            parts.append(encoder.encode_tiles(_stacked(pictures, encoder)))
+        batch = np.stack(group)
+        if extents == 1:
+            parts.append(encoder.encode_inputs("reference", normalise(batch, branch)))
         else:
-            parts.append(encoder.encode_pictures(pictures))
-        done += len(pictures)
+            parts.append(encoder.encode_tiles(batch))
+        done += len(group)
     return np.concatenate(parts)
-
-
-def _stacked(pictures: Sequence[Pixels], encoder: Encoder) -> Pixels:
-    extents = len(encoder.card.tile_extents_m)
-    if any(p.ndim != 4 or len(p) != extents for p in pictures):
-        raise DatasetError(
-            f"its references are single pictures, and {encoder.name} reads {extents} extents of each place together",
-            None,
-            "Evaluate it on a world, whose tiles are cut from imagery",
-        )
-    return np.stack(list(pictures))
 
 
 def describe_queries(
@@ -168,99 +172,111 @@ def describe_queries(
             "does not say where its photos look", dataset.folder, "Use --heading unknown"
         )
     variant = asked.variant
-    how = {"heading": asked.heading_known, "fov": asked.fov_deg, "variant": variant}
+    plans = None
+    if variant == "hard_resize":
+        plans = tuple(
+            make_plan(model.card, float(heading) if asked.heading_known else None)
+            for heading in headings
+        )
+    how = {
+        "fov": asked.fov_deg,
+        "variant": variant,
+        "rolls": plans and [plan.rolls for plan in plans],
+    }
     key = key_of(dataset, "query", model.hash, how)
     kept = store.load(dataset.name, key, count) if store else None
     from_store = kept is not None
     if kept is None:
-        kept = _encode_queries(dataset, model, asked, report)
+        kept = _encode_queries(dataset, model, asked, plans, report)
         if store:
             store.save(dataset.name, key, kept)
-    plans = None
-    if variant == "hard_resize":
-        plans = tuple(
-            make_plan(
-                model.card, _heading(asked, headings[i]), full_turn=bool(kept["full_turn"][i])
-            )
-            for i in range(count)
-        )
     return Queries(kept["descriptor"], kept["seen"], plans, from_store)
 
 
-def _heading(asked: Asked, heading: float) -> float | None:
-    return float(heading) if asked.heading_known else None
-
-
 def _encode_queries(
-    dataset: Dataset, model: Model, asked: Asked, report: Report
+    dataset: Dataset,
+    model: Model,
+    asked: Asked,
+    plans: Sequence[Plan] | None,
+    report: Report,
 ) -> dict[str, FloatArray]:
-    encoder, count = model.encoder, len(dataset.queries)
-    check_variant(encoder, asked.variant)
-    descriptors: list[FloatArray] = []
-    seen: list[FloatArray] = []
-    full: list[bool] = []
-
-    def read(index: int) -> tuple[Pixels, View]:
-        pixels, view = dataset.read_query(index)
-        if asked.fov_deg is None or asked.fov_deg >= view.fov_deg:
-            return pixels, view
-        return crop_to_fov(pixels, view, asked.fov_deg)
-
-    for group in _ahead(read, count):
-        number = len(full)
-        report(number, count, f"Encoding queries, {number:,} of {count:,}")
-        full += [view.full_turn for _, view in group]
-        if asked.variant != "hard_resize":
-            found = [encode_variant(encoder, pixels, asked.variant) for pixels, _ in group]
-            descriptors += found
-            seen += [np.ones((len(f), 1), np.float32) for f in found]
-            continue
-        plans = [
-            make_plan(
-                encoder.card,
-                _heading(asked, dataset.queries.heading_deg[number + i]),
-                full_turn=view.full_turn,
-            )
-            for i, (_, view) in enumerate(group)
-        ]
-        for code in _encode_photos(encoder, group, plans):
-            if not code[1].any(axis=1).all():
-                raise DatasetError(
-                    "shows nothing that the encoder looks at", dataset.queries.files[len(seen)]
-                )
-            descriptors.append(code[0])
-            seen.append(code[1])
-    if len({len(d) for d in descriptors}) > 1:
-        raise DatasetError(
-            "mixes full panoramas with other photos, which this encoder turns differently",
-            dataset.folder,
-            "Give each kind a list of its own",
-        )
+    check_variant(model.encoder, asked.variant)
+    if plans is None:
+        found = _encode_as_crops(dataset, model.encoder, asked, report)
+    else:
+        found = _encode_as_canvases(dataset, model.encoder, asked, plans, report)
+    codes = list(found)
     return {
-        "descriptor": np.stack(descriptors).astype(np.float32),
-        "seen": np.stack(seen).astype(np.float32),
-        "full_turn": np.array(full, np.float32),
+        "descriptor": np.stack([descriptor for descriptor, _ in codes]).astype(np.float32),
+        "seen": np.stack([seen for _, seen in codes]).astype(np.float32),
     }
 
 
-def _encode_photos(
-    encoder: Encoder, group: Sequence[tuple[Pixels, View]], plans: Sequence[Plan]
+def _encode_as_crops(
+    dataset: Dataset, encoder: Encoder, asked: Asked, report: Report
 ) -> Iterator[tuple[FloatArray, FloatArray]]:
-    """Descriptor [R, D] and shares seen [R, K] of every photo; photos with one encoding each go together."""
-    if encoder.card.azimuth_blocks > 1 or any(len(plan.rolls) > 1 for plan in plans):
-        for (pixels, view), plan in zip(group, plans, strict=True):
-            code = encoder.encode_photo(pixels, view, plan.rolls)
-            yield code.descriptor, code.seen
-        return
-    canvases = [encoder.project(pixels, view) for pixels, view in group]
+    """Descriptors [C, D] of every query by a variant, all of it seen."""
+    branch, count = encoder.card.branches.query, len(dataset.queries)
+
+    def shown(index: int) -> Pixels:
+        return crops_of(dataset.read_query(index)[0], asked.variant, branch)
+
+    done = 0
+    for group in _ahead(shown, count):
+        report(done, count, _progress(done, count))
+        for crops in group:
+            found = encode_crops(encoder, crops, asked.variant)
+            yield found, np.ones((len(found), 1), np.float32)
+        done += len(group)
+
+
+def _encode_as_canvases(
+    dataset: Dataset, encoder: Encoder, asked: Asked, plans: Sequence[Plan], report: Report
+) -> Iterator[tuple[FloatArray, FloatArray]]:
+    """Descriptors [R, D] and shares seen [R, K] of every query; where each has one encoding they go together."""
+    count, fov = len(dataset.queries), asked.fov_deg
+    turned = encoder.card.branches.query.projection != "plain"
+    together = encoder.card.azimuth_blocks == 1 and all(len(plan.rolls) == 1 for plan in plans)
+
+    def drawn(index: int) -> Canvas:
+        pixels, view = dataset.read_query(index)
+        if fov is not None and fov < view.fov_deg:
+            pixels, view = crop_to_fov(pixels, view, fov)
+        canvas = encoder.project(pixels, view)
+        if turned and not seen_blocks(canvas.mask, 1).any():
+            raise DatasetError(
+                "shows nothing that the encoder looks at", dataset.queries.files[index]
+            )
+        return canvas
+
+    done = 0
+    for group in _ahead(drawn, count):
+        own = plans[done : done + len(group)]
+        report(done, count, _progress(done, count))
+        if together:
+            yield from _encode_together(encoder, group, [plan.rolls[0] for plan in own])
+        else:
+            for number, (canvas, plan) in enumerate(zip(group, own, strict=True), done):
+                report(number, count, _progress(number, count))
+                code = encoder.encode_canvas(canvas, plan.rolls)
+                yield code.descriptor, code.seen
+        done += len(group)
+
+
+def _encode_together(
+    encoder: Encoder, canvases: Sequence[Canvas], rolls: Sequence[int]
+) -> Iterator[tuple[FloatArray, FloatArray]]:
     masks = np.stack([canvas.mask for canvas in canvases])
-    batch = canvas_to_input(
-        np.stack([canvas.pixels for canvas in canvases]), masks, encoder.card.branches.query
-    )
-    batch = np.stack([np.roll(b, p.rolls[0], axis=-1) for b, p in zip(batch, plans, strict=True)])
-    found = encoder.encode_inputs("query", batch)
-    for row, mask in zip(found, masks, strict=True):
-        yield row[None], np.full((1, 1), mask.mean(), np.float32)
+    pixels = np.stack([canvas.pixels for canvas in canvases])
+    upright = canvas_to_input(pixels, masks, encoder.card.branches.query)
+    turned = [np.roll(image, roll, axis=-1) for image, roll in zip(upright, rolls, strict=True)]
+    found = encoder.encode_inputs("query", np.stack(turned))
+    for row in found:
+        yield row[None], np.ones((1, 1), np.float32)
+
+
+def _progress(done: int, count: int) -> str:
+    return f"Encoding queries, {done:,} of {count:,}"
 
 
 def _ahead(read: Callable[[int], T], count: int, size: int = TILE_BATCH) -> Iterator[list[T]]:

@@ -238,7 +238,7 @@ def nearest_tile_ranks(
 
 
 def _vectors_of(query: Query, encoder: Encoder) -> NDArray[np.float32]:
-    plan = make_plan(encoder.card, query.heading_deg, full_turn=query.seen_as.full_turn)
+    plan = make_plan(encoder.card, query.heading_deg)
     code = encoder.encode_photo(query.photo.pixels, query.seen_as, plan.rolls)
     return queries_of(code, plan, query.photo)
 

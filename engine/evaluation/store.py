@@ -1,8 +1,9 @@
 """Descriptors kept on disk, so that a metric can be computed again without the model.
 
-A file is found by a key made of everything its numbers depend on: the encoder's hash, which side, the pictures (path
-below the dataset, size and time of change) with what is known of them, and how they are shown. When a picture or the
-encoder changes the key does too, and the old file is not found any more; it can be deleted at any time.
+A file is found by a key made of everything its numbers depend on: the encoder's hash, this program's version, which
+side, the pictures (path below the dataset, size and time of change) with what is known of them, and how they are
+shown. When a picture or the encoder changes the key does too, and the old file is not found any more; it can be
+deleted at any time.
 """
 
 from __future__ import annotations
@@ -19,13 +20,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from engine import __version__
 from engine.datasets import Dataset, Records
 from engine.files import atomic_write
 
 Arrays = Mapping[str, NDArray[np.float32]]
 
 VERSION = 1
-"""Raised when the same key would mean other numbers, such as after a change of the preprocessing."""
+"""Raised when the same key would mean other numbers, as after a change of the preprocessing between releases."""
 
 _LETTERS = set("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_")
 
@@ -46,13 +48,13 @@ def key_of(dataset: Dataset, side: str, encoder_hash: str, how: Mapping[str, Any
 
     Args:
         side: "query" or "reference".
-        how: how the pictures are shown (heading, field of view, variant): JSON values.
+        how: how the pictures are shown (field of view, rolls of the canvas, variant): JSON values.
     """
     records = dataset.queries if side == "query" else dataset.references
     reader = dataset.query_reader if side == "query" else dataset.reference_reader
     digest = hashlib.sha256()
     about = {
-        "version": VERSION,
+        "version": (VERSION, __version__),
         "encoder": encoder_hash,
         "side": side,
         "format": dataset.format,

@@ -83,10 +83,10 @@ def crops_of(pixels: Pixels, variant: Variant, branch: Branch) -> Pixels:
     return np.stack([*crops, middle(shown, side, side)])
 
 
-def encode_variant(encoder: Encoder, pixels: Pixels, variant: Variant) -> FloatArray:
-    """Descriptors of one query: [5, D] where crops are searched one by one, [1, D] otherwise."""
+def encode_crops(encoder: Encoder, crops: Pixels, variant: Variant) -> FloatArray:
+    """Descriptors of one query of :func:`crops_of`: [5, D] where crops are searched one by one, [1, D] otherwise."""
     branch = encoder.card.branches.query
-    found = encoder.encode_inputs("query", normalise(crops_of(pixels, variant, branch), branch))
+    found = encoder.encode_inputs("query", normalise(crops, branch))
     if variant == "five_crops":
         return found.mean(axis=0, keepdims=True)
     return found
