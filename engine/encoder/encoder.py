@@ -161,9 +161,14 @@ class Encoder:
         )
 
     def encode_inputs(self, side: Side, batch: FloatArray) -> FloatArray:
-        """Descriptors [N, D] of a graph's input as it is: normalised float32 [N, 3, H, W]."""
+        """Descriptors [N, D] of a graph's input as it is: normalised float32 [N, 3, H, W], of any N."""
         session = self._query if side == "query" else self._reference
-        return session.run(batch, [self.card.outputs.descriptor])[0][0]
+        some = max(1, 3 * BATCH_PIXELS // max(1, batch[:1].size))
+        parts = [
+            session.run(batch[i : i + some], [self.card.outputs.descriptor])[0][0]
+            for i in range(0, max(1, len(batch)), some)
+        ]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
     def reads_any_size(self, side: Side) -> bool:
         """Whether a side's graph takes pictures of any height and width."""
