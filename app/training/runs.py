@@ -113,7 +113,7 @@ class Run:
             return {"data": State.DATA, "training": State.TRAINING}.get(phase, State.STARTING)
         if phase == "done":
             return State.DONE
-        if phase == "stopped" or (self.asked == STOP and phase):
+        if phase == "stopped" or (self.asked == STOP and phase != "error"):
             return State.STOPPED  # of itself, or ended at once when that was asked for
         if not phase and self.launch is None:
             return State.EMPTY

@@ -8,6 +8,7 @@ work on every system, reach a run that another program started, and are seen by 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -17,6 +18,7 @@ from types import FrameType
 from typing import Literal
 
 STOP, PAUSE = "stop", "pause"
+STARTED_BY_WINDOW = "NADIR_RUN"
 POLL_S = 0.2
 
 Wish = Literal["go", "pause", "stop"]
@@ -30,7 +32,13 @@ class Control:
         self._signalled = False
 
     def clear(self) -> None:
-        """Forget what was asked of an earlier sitting."""
+        """Forget what was asked of an earlier sitting.
+
+        A window that starts a training has done so before: what stands there then was asked of this sitting, while
+        it was still being loaded.
+        """
+        if os.environ.get(STARTED_BY_WINDOW):
+            return
         for file in (self._stop, self._pause):
             file.unlink(missing_ok=True)
 

@@ -89,6 +89,8 @@ def host_memory() -> tuple[int, int]:
 def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None:
     """Say whether recipe and data are good for a start, and show some pairs."""
     to_stdout("recipe", recipe=recipe.to_dict())
+    # Network, loss and optimiser know their own options: making them is the check.
+    Trainer(recipe, data, data, device="cpu", emit=lambda event, **values: None)
     if recipe.data.format != TOWNS:
         _check_dataset(recipe, data, previews, pairs)
         return

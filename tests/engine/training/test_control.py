@@ -9,10 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from engine.training.control import PAUSE, STOP, Control
+from engine.training.control import PAUSE, STARTED_BY_WINDOW, STOP, Control
 
 
-def test_files_say_what_is_wanted_and_stopping_goes_first(tmp_path: Path) -> None:
+def test_files_say_what_is_wanted_and_stopping_goes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(STARTED_BY_WINDOW, raising=False)
     control = Control(tmp_path)
     assert control.wanted() == "go"
     (tmp_path / PAUSE).touch()
@@ -21,6 +24,16 @@ def test_files_say_what_is_wanted_and_stopping_goes_first(tmp_path: Path) -> Non
     assert control.wanted() == "stop"
     control.clear()
     assert control.wanted() == "go" and not list(tmp_path.iterdir())
+
+
+def test_a_stop_asked_by_the_window_while_training_is_loaded_holds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(STARTED_BY_WINDOW, "1234")
+    control = Control(tmp_path)
+    (tmp_path / STOP).touch()
+    control.clear()
+    assert control.wanted() == "stop"
 
 
 def test_holding_lasts_until_the_file_is_gone_or_a_stop_is_asked_for(tmp_path: Path) -> None:
