@@ -2,33 +2,27 @@
 
 from __future__ import annotations
 
-import math
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
 
 from engine.errors import NadirError, TrainingError
-from engine.networks import DualEncoder, build_network
-from engine.networks.checkpoints import read_checkpoint
-from engine.networks.pretrained import load_pretrained
+from engine.networks import DualEncoder
 from engine.training.average import WeightAverage
 from engine.training.batch import Batch, Indices, PairSource
 from engine.training.branches import BranchRunner
 from engine.training.checkpoints import load_checkpoint, save_checkpoint
 from engine.training.control import Control
 from engine.training.events import Emit, to_stdout
-from engine.training.gradients import Gradients, Outcome
+from engine.training.gradients import Outcome
+from engine.training.learner import Learner
 from engine.training.loader import batches
-from engine.training.losses import build_loss
 from engine.training.memory import peak_bytes
 from engine.training.mining import Sampler, build_sampler
-from engine.training.optimisers import Sam, build_optimiser, sam_of
 from engine.training.ranks import Ranks
 from engine.training.recipes import Recipe
 from engine.training.schedules import learning_rate
@@ -96,25 +90,7 @@ class Trainer:
         self.report_every = report_every
         self.ranks = ranks or Ranks()
         self.control = Control(out)
-        how = recipe.optimiser
-        torch.manual_seed(recipe.seed)
-        model = build_network(recipe.network.name, recipe.network_options)
-        if recipe.network.pretrained:
-            load_pretrained(model, read_checkpoint(Path(recipe.network.pretrained)))
-        self.loss = build_loss(recipe.loss.name, recipe.loss.options).to(self.device)
-        if self.loss.learns_scale:
-            model.learn_scale(self.loss.start_scale)
-        _check_blocks(model.query, recipe)
-        if self.device.type == "cuda" and self.ranks.count > 1:
-            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-        layout = torch.channels_last if how.channels_last else torch.preserve_format
-        moved: Any = model.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue]
-        self.model: DualEncoder = moved
-        self.average = WeightAverage(self.model, how.average)
-        named = [*self.model.named_parameters(), *self.loss.named_parameters(prefix="loss")]
-        self.optimiser = build_optimiser(how, named)
-        self.sam: Sam | None = sam_of(how, self.optimiser, named)
-        self.scaler = torch.amp.GradScaler(self.device.type, enabled=how.precision == "fp16")
+        self.learner = Learner(recipe, self.device, self.ranks)
         self.sampler: Sampler | None = None
         self._orders: list[Indices] | None = None
         self.progress = Progress()
@@ -133,20 +109,23 @@ class Trainer:
                 path,
                 "Resume with the recipe it began with, or choose another folder",
             )
-        self.model.load_state_dict(state["model"])
-        self.loss.load_state_dict(state["loss"])
-        self.average.load_state_dict(state["average"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
         if state["orders"] is not None:
             self._orders = [order.numpy() for order in state["orders"]]
         if state["sampler"] is not None:
             sampler = self.sampler = self._make_sampler(self._plan())
             sampler.load(state["sampler"])
-        torch.set_rng_state(state["rng"])
-        if self.device.type == "cuda" and "cuda_rng" in state:
-            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+        self.learner.load(state)
+
+    @property
+    def model(self) -> DualEncoder:
+        """What is trained."""
+        return self.learner.model
+
+    @property
+    def average(self) -> WeightAverage:
+        """The average of its weights."""
+        return self.learner.average
 
     def run(self) -> End:
         """Train to the end, or until somebody asks to stop; the checkpoint is written either way.
@@ -155,29 +134,19 @@ class Trainer:
             TrainingError, DatasetError: when it cannot go on; what was learned is in the checkpoint.
         """
         self.out.mkdir(parents=True, exist_ok=True)
-        how = self.recipe.optimiser
-        runner = BranchRunner(self.model, self.device, precision=how.precision, compile=how.compile)
-        gradients = Gradients(
-            self.model,
-            self.loss,
-            runner,
-            self.ranks,
-            azimuth_blocks=self.recipe.network.azimuth_blocks,
-            chunk=self.recipe.batch.chunk,
-            exclude=self.recipe.loss.exclude_m > 0,
-        )
         end: End = "done"
+        runner = self.learner.open()
         try:
             self._announce()
             while self.share() < 1.0 and end == "done":
-                end = self._epoch(self._begin_epoch(runner), gradients)
+                end = self._epoch(self._begin_epoch(runner))
             if end == "done" and not self._validated():
                 self._validate()
         except (NadirError, KeyboardInterrupt):
             self._save_what_is_left()
             raise
         finally:
-            runner.close()
+            self.learner.close()
         self._save(CHECKPOINT)
         self._tell(
             end,
@@ -197,7 +166,7 @@ class Trainer:
         """The learning rate of the step to come."""
         return learning_rate(self.recipe.optimiser, self.progress.step, self.share())
 
-    def _epoch(self, plan: SourcePlan, gradients: Gradients) -> End:
+    def _epoch(self, plan: SourcePlan) -> End:
         recipe, progress = self.recipe, self.progress
         last_save = time.perf_counter()
         window = _Window()
@@ -216,7 +185,7 @@ class Trainer:
         for batch in source:
             waited = time.perf_counter() - clock
             rate = self.rate()
-            outcome = self._within_memory(lambda: self._step(batch, rate, gradients))  # noqa: B023
+            outcome = self._step(batch, rate)
             if self.sampler is not None:
                 self.sampler.update(
                     batch.pairs.cpu().numpy(), outcome.query.cpu(), outcome.reference.cpu()
@@ -246,63 +215,12 @@ class Trainer:
             clock = time.perf_counter() if wish else clock
         return "done"
 
-    def _step(self, batch: Batch, rate: float, gradients: Gradients) -> Outcome:
-        """One move of the weights."""
-        how = self.recipe.optimiser
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate * group.get("rate_factor", 1.0)
-        self.model.train()
-        self.loss.train()
-        outcome = gradients(batch, self._factor())
-        if not math.isfinite(outcome.loss):
-            raise TrainingError(
-                f"the loss is no longer a number, at step {self.progress.step + 1}",
-                None,
-                "Train with a lower optimiser.rate, or with precision fp32",
-            )
-        self._tame(how.clip)
-        if self.sam is not None:
-            self.sam.first_step()
-            gradients(batch, self._factor(), again=True)
-            self._tame(how.clip)
-            self.sam.second_step()
-        else:
-            self.scaler.step(self.optimiser)
-        self.scaler.update()
-        scale = self.model.logit_scale
-        if scale is not None:
-            with torch.no_grad():
-                scale.clamp_(0.0, math.log(self.loss.scale_limit))
-        self.average.update(self.model)
-        return outcome
-
-    def _factor(self) -> float:
-        """What gradients are multiplied by to survive fp16."""
-        if not self.scaler.is_enabled():
-            return 1.0
-        return float(self.scaler.scale(torch.ones((), device=self.device)))
-
-    def _tame(self, clip: float) -> None:
-        """Undo the factor and cut the gradient's length."""
-        if self.scaler.is_enabled():
-            self.scaler.unscale_(self.optimiser)
-        if clip > 0:
-            every = [p for group in self.optimiser.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(every, clip)
-
-    def _within_memory(self, work: Callable[[], Outcome]) -> Outcome:
+    def _step(self, batch: Batch, rate: float) -> Outcome:
         try:
-            return work()
-        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-            if isinstance(error, RuntimeError) and not _out_of_memory(error):
-                raise
-            batch = self.recipe.batch
-            now = batch.chunk or batch.size
-            raise TrainingError(
-                f"the memory does not hold {now} pairs at once",
-                None,
-                f"Set batch.chunk to {max(1, now // 2)}: the batch stays {batch.size}, exactly",
-            ) from error
+            return self.learner.step(batch, rate)
+        except TrainingError as error:
+            where = f"{error.problem}, at step {self.progress.step + 1}"
+            raise TrainingError(where, error.path, error.remedy) from error
 
     def _plan(self) -> SourcePlan:
         return plan_source(self.recipe, self.data, tuple(self.progress.names))
@@ -402,8 +320,7 @@ class Trainer:
 
     def _save_what_is_left(self) -> None:
         """A checkpoint of good weights after trouble, if it can be written; else the last one stands."""
-        parameters = self.model.parameters()
-        if self.progress.step and all(bool(torch.isfinite(p).all()) for p in parameters):
+        if self.progress.step and self.learner.sound():
             try:
                 self._save(CHECKPOINT)
             except NadirError:
@@ -414,20 +331,13 @@ class Trainer:
         if not self.ranks.first:
             return path
         orders = self._orders
-        state: dict[str, Any] = {
+        state = {
             "recipe": self.recipe.to_dict(),
-            "model": self.model.state_dict(),
-            "loss": self.loss.state_dict(),
-            "average": self.average.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
-            "scaler": self.scaler.state_dict(),
             "sampler": None if self.sampler is None else self.sampler.state(),
             "orders": None if orders is None else [torch.from_numpy(order) for order in orders],
             "progress": vars(self.progress),
-            "rng": torch.get_rng_state(),
+            **self.learner.state(),
         }
-        if self.device.type == "cuda":
-            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
         save_checkpoint(path, state)
         self._tell("checkpoint", step=self.progress.step, file=str(path), best=name == BEST)
         return path
@@ -501,18 +411,3 @@ def _decisive(recipe: dict[str, Any]) -> dict[str, Any]:
     }
     batch = {k: v for k, v in recipe["batch"].items() if k not in ("workers", "chunk")}
     return {**kept, "batch": batch}
-
-
-def _check_blocks(branch: nn.Module, recipe: Recipe) -> None:
-    says, has = recipe.network.azimuth_blocks, getattr(branch, "azimuth_blocks", 1)
-    if says != has:
-        raise TrainingError(
-            f'the network "{recipe.network.name}" has {has} blocks by bearing where the recipe says {says}',
-            None,
-            f"Set network.azimuth_blocks to {has}",
-        )
-
-
-def _out_of_memory(error: Exception) -> bool:
-    text = str(error).lower()
-    return "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text

@@ -139,14 +139,14 @@ def test_a_loss_that_is_no_number_ends_it_with_good_weights(
     towns: Path, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(tiny, towns, tmp_path, emit=Listener())
-    honest = trainer.loss.forward
+    honest = trainer.learner.loss.forward
     calls = []
 
     def sick(*args: Any) -> torch.Tensor:
         calls.append(1)
         return honest(*args) * (float("nan") if len(calls) == 4 else 1.0)
 
-    monkeypatch.setattr(trainer.loss, "forward", sick)
+    monkeypatch.setattr(trainer.learner.loss, "forward", sick)
     with pytest.raises(TrainingError, match="no longer a number, at step 4") as caught:
         trainer.run()
     assert "rate" in str(caught.value)

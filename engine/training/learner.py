@@ -1,0 +1,187 @@
+"""What is learned and how it is moved: a model with its loss, its optimiser, and one step of them."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from engine.errors import TrainingError
+from engine.networks import DualEncoder, build_network
+from engine.networks.checkpoints import read_checkpoint
+from engine.networks.pretrained import load_pretrained
+from engine.training.average import WeightAverage
+from engine.training.batch import Batch
+from engine.training.branches import BranchRunner
+from engine.training.gradients import Gradients, Outcome
+from engine.training.losses import build_loss
+from engine.training.optimisers import build_optimiser, sam_of
+from engine.training.ranks import Ranks
+from engine.training.recipes import Recipe
+
+
+class Learner:
+    """A model that a recipe describes, ready to take steps.
+
+    Attributes:
+        model, loss: what has weights.
+        average: the moving average of the model's, which is validated and exported.
+        runner: runs the model's branches; only between :meth:`open` and :meth:`close`.
+    """
+
+    def __init__(self, recipe: Recipe, device: torch.device, ranks: Ranks) -> None:
+        self.recipe, self.device, self.ranks = recipe, device, ranks
+        how = recipe.optimiser
+        torch.manual_seed(recipe.seed)
+        model = build_network(recipe.network.name, recipe.network_options)
+        if recipe.network.pretrained:
+            load_pretrained(model, read_checkpoint(Path(recipe.network.pretrained)))
+        self.loss = build_loss(recipe.loss.name, recipe.loss.options).to(device)
+        if self.loss.learns_scale:
+            model.learn_scale(self.loss.start_scale)
+        _check_blocks(model.query, recipe)
+        if device.type == "cuda" and ranks.count > 1:
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+        layout = torch.channels_last if how.channels_last else torch.preserve_format
+        moved: Any = model.to(device, memory_format=layout)  # pyright: ignore[reportCallIssue]
+        self.model: DualEncoder = moved
+        self.average = WeightAverage(self.model, how.average)
+        named = [*self.model.named_parameters(), *self.loss.named_parameters(prefix="loss")]
+        self.optimiser = build_optimiser(how, named)
+        self._sam = sam_of(how, self.optimiser, named)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=how.precision == "fp16")
+        self.runner: BranchRunner | None = None
+        self._gradients: Gradients | None = None
+
+    def open(self) -> BranchRunner:
+        """Get ready to compute."""
+        how = self.recipe.optimiser
+        self.runner = BranchRunner(
+            self.model, self.device, precision=how.precision, compile=how.compile
+        )
+        self._gradients = Gradients(
+            self.model,
+            self.loss,
+            self.runner,
+            self.ranks,
+            azimuth_blocks=self.recipe.network.azimuth_blocks,
+            chunk=self.recipe.batch.chunk,
+            exclude=self.recipe.loss.exclude_m > 0,
+        )
+        return self.runner
+
+    def close(self) -> None:
+        """End what :meth:`open` began."""
+        if self.runner is not None:
+            self.runner.close()
+        self.runner = self._gradients = None
+
+    def step(self, batch: Batch, rate: float) -> Outcome:
+        """One move of the weights, at a learning rate.
+
+        Raises:
+            TrainingError: when the loss is no number, or the memory does not hold the batch; the weights are as they
+                were then.
+        """
+        try:
+            return self._step(batch, rate)
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not _out_of_memory(error):
+                raise
+            how = self.recipe.batch
+            now = how.chunk or how.size
+            raise TrainingError(
+                f"the memory does not hold {now} pairs at once",
+                None,
+                f"Set batch.chunk to {max(1, now // 2)}: the batch stays {how.size}, exactly",
+            ) from error
+
+    def _step(self, batch: Batch, rate: float) -> Outcome:
+        assert self._gradients is not None  # it was opened
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate * group.get("rate_factor", 1.0)
+        self.model.train()
+        self.loss.train()
+        outcome = self._gradients(batch, self._factor())
+        if not math.isfinite(outcome.loss):
+            raise TrainingError(
+                "the loss is no longer a number",
+                None,
+                "Train with a lower optimiser.rate, or with precision fp32",
+            )
+        self._tame()
+        if self._sam is not None:
+            self._sam.first_step()
+            self._gradients(batch, again=True)
+            self._tame()
+            self._sam.second_step()
+        else:
+            self._scaler.step(self.optimiser)
+            self._scaler.update()
+        scale = self.model.logit_scale
+        if scale is not None:
+            with torch.no_grad():
+                scale.clamp_(0.0, math.log(self.loss.scale_limit))
+        self.average.update(self.model)
+        return outcome
+
+    def _factor(self) -> float:
+        """What gradients are multiplied by to survive fp16."""
+        if not self._scaler.is_enabled():
+            return 1.0
+        return float(self._scaler.scale(torch.ones((), device=self.device)))
+
+    def _tame(self) -> None:
+        """Undo the factor and cut the gradient's length."""
+        if self._scaler.is_enabled():
+            self._scaler.unscale_(self.optimiser)
+        if self.recipe.optimiser.clip > 0:
+            every = [p for group in self.optimiser.param_groups for p in group["params"]]
+            nn.utils.clip_grad_norm_(every, self.recipe.optimiser.clip)
+
+    def sound(self) -> bool:
+        """Whether all weights are numbers."""
+        return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+
+    def state(self) -> dict[str, Any]:
+        """All that a step depends on, but the batch."""
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "loss": self.loss.state_dict(),
+            "average": self.average.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "scaler": self._scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+        }
+        if self.device.type == "cuda":
+            state["cuda_rng"] = torch.cuda.get_rng_state(self.device)
+        return state
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Put :meth:`state` back."""
+        self.model.load_state_dict(state["model"])
+        self.loss.load_state_dict(state["loss"])
+        self.average.load_state_dict(state["average"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self._scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"])
+        if self.device.type == "cuda" and "cuda_rng" in state:
+            torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def _check_blocks(branch: nn.Module, recipe: Recipe) -> None:
+    says, has = recipe.network.azimuth_blocks, getattr(branch, "azimuth_blocks", 1)
+    if says != has:
+        raise TrainingError(
+            f'the network "{recipe.network.name}" has {has} blocks by bearing where the recipe says {says}',
+            None,
+            f"Set network.azimuth_blocks to {has}",
+        )
+
+
+def _out_of_memory(error: Exception) -> bool:
+    text = str(error).lower()
+    return "out of memory" in text or "not enough memory" in text or "can't allocate memory" in text
