@@ -27,12 +27,18 @@ Resize = Literal["area", "bilinear", "bicubic", "linear", "gaussian"]
 Channels = Literal["RGB", "BGR"]
 Fit = Literal["stretch", "pad", "crop"]
 Polar = Literal["centred", "safa"]
+Missing = Literal["black", "white"]
 TileUp = Literal["north", "south"]
 FeatureKind = Literal["contributions", "attention"]
 Side = Literal["query", "reference"]
 
 RESIZES: tuple[Resize, ...] = ("area", "bilinear", "bicubic", "linear", "gaussian")
-_ADDED: dict[str, Any] = {"channels": "RGB", "fit": "stretch", "polar": "centred"}
+_ADDED: dict[str, Any] = {
+    "channels": "RGB",
+    "fit": "stretch",
+    "polar": "centred",
+    "missing": "black",
+}
 """Keys of a branch that came later, with what their absence means: a card that does not use them is written, and
 hashed, as if they were not there, so that encoders and indexes made before them stay valid."""
 
@@ -57,15 +63,16 @@ class Branch:
         radii: radius of every row of the polar image from the top row down, as a fraction of the tile's half
             extent (polar only); ``None``: linear from the edge to the centre.
         resize: how pixels are brought to another size, for ``plain`` and for a photo that is a panorama of the
-            canvas already: ``area`` (every new pixel the mean of what it covers), ``bilinear`` and ``bicubic`` (with
-            antialiasing: Pillow's), ``linear`` (without: OpenCV's), ``gaussian`` (a Gaussian blur of
-            ``(factor - 1) / 2`` pixels, then linear: scikit-image's with ``anti_aliasing``).
+            canvas already: ``area`` (Pillow's box), ``bilinear`` and ``bicubic`` (with antialiasing: Pillow's),
+            ``linear`` (without: OpenCV's), ``gaussian`` (scikit-image's with ``anti_aliasing``); see
+            :mod:`engine.photo.resize`.
         fov_trained_deg: smallest and largest horizontal field of view seen in training (query only).
         channels: the order in which the graph reads colours.
         fit: ``plain`` only: ``stretch`` to the input's shape; ``pad``: as large as fits inside, black around it, the
             odd pixel behind; ``crop``: as small as covers it, the middle kept.
         polar: ``polar`` only: which grid is sampled. ``centred``: see :func:`engine.photo.polar.polar_warp`.
             ``safa``: that of the authors of SAFA, see :func:`engine.photo.polar.safa_warp`.
+        missing: what stands in a tile where the imagery has nothing (reference only).
     """
 
     graph: str
@@ -83,6 +90,12 @@ class Branch:
     channels: Channels = "RGB"
     fit: Fit = "stretch"
     polar: Polar = "centred"
+    missing: Missing = "black"
+
+    @property
+    def missing_value(self) -> int:
+        """``missing`` as a pixel's value, 0..255."""
+        return 255 if self.missing == "white" else 0
 
 
 @dataclass(frozen=True)
@@ -311,6 +324,8 @@ def check_card(card: Card) -> None:
             raise EncoderError(
                 f'the card\'s "branches.{side}.polar" is for polar branches without "radii" alone'
             )
+    if query.missing != "black":
+        raise EncoderError('the card\'s "branches.query.missing" is for tiles: a photo has no gaps')
     if len(card.tile_extents_m) > 1 and query.graph == reference.graph:
         raise EncoderError(
             'the card\'s branches share a graph, which cannot read photos and several "tile_extents_m"'
@@ -353,6 +368,7 @@ def _branch(pair: Keys, side: Side) -> Branch:
         channels=cast(Channels, keys.choice("channels", ("RGB", "BGR"), default="RGB")),
         fit=cast(Fit, keys.choice("fit", ("stretch", "pad", "crop"), default="stretch")),
         polar=cast(Polar, keys.choice("polar", ("centred", "safa"), default="centred")),
+        missing=cast(Missing, keys.choice("missing", ("black", "white"), default="black")),
         **optional,
     )
     keys.forget(*(k for k in ("top_deg", "bottom_deg", "tile_pixels", "radii", "fov_trained_deg")))
