@@ -32,7 +32,7 @@ from torch import Tensor, nn
 from engine.networks.evidence import EvidenceKind
 from engine.networks.parts import Side, Size, register_aggregation
 from engine.networks.street.pooling import with_fc
-from engine.networks.street.stages import coarser, membership, sides
+from engine.networks.street.stages import by_cell, cells, coarser, sides
 
 KMEANS_ROUNDS = 100
 KMEANS_SEED = 1234
@@ -89,16 +89,16 @@ class NetVlad(nn.Module):
         """
         size = sides(x)
         grid = coarser(size, self.dim)
-        cells = membership(size, grid).to(x)  # [G, P]
+        members = cells(size, grid).to(x.device)
         local, assigned = self._assigned(x)
-        split = assigned[:, None] * cells[None, :, None]  # [N, G, K, P]
-        residuals = torch.matmul(split, local.transpose(1, 2)[:, None])
+        split = by_cell(assigned, members)  # [N, G, K, q]
+        residuals = torch.matmul(split, by_cell(local, members).transpose(2, 3))
         residuals = residuals - split.sum(3, keepdim=True) * self.centroids  # [N, G, K, C]
-        whole = residuals.sum(1, keepdim=True)
-        residuals = residuals / whole.norm(dim=3, keepdim=True).clamp_min(1e-12)
-        flat = residuals.flatten(2)  # [N, G, K * C]
-        flat = flat / flat.sum(1, keepdim=True).norm(dim=2, keepdim=True).clamp_min(1e-12)
-        return flat.transpose(1, 2).unflatten(2, grid)
+        whole = residuals.sum(1)
+        norms = whole.norm(dim=2, keepdim=True).clamp_min(1e-12)
+        norms = norms * (whole / norms).flatten(1).norm(dim=1)[:, None, None].clamp_min(1e-12)
+        parts = (residuals / norms[:, None]).flatten(2)  # [N, G, K * C]
+        return parts.transpose(1, 2).unflatten(2, grid)
 
     def evidence(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """The descriptor [N, K * C] and its parts."""

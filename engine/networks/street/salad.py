@@ -30,14 +30,15 @@ from engine.networks.parts import Side, Size, register_aggregation
 from engine.networks.street.stages import (
     EVIDENCE_NUMBERS,
     L2Norm,
+    by_cell,
+    cells,
     coarser,
-    membership,
     sides,
     through,
 )
 
 SINKHORN_ROUNDS = 3
-MEGALOC_CELLS = 64
+MEGALOC_CELLS = 36
 """Cells of MegaLoc's evidence: each costs a pass through its linear layer of 140 million weights."""
 
 
@@ -122,10 +123,10 @@ class Salad(nn.Module):
         """
         size = sides(feature_map)
         grid = coarser(size, self.dim, limit)
-        cells = membership(size, grid).to(feature_map)  # [G, P]
+        members = cells(size, grid).to(feature_map.device)
         whole, local, moved = self._read(feature_map, token)
-        split = (moved[:, None] * cells[None, :, None]).transpose(2, 3)  # [N, G, P, m]
-        sums = torch.matmul(local[:, None], split)  # [N, G, l, m]
+        split = by_cell(moved, members).transpose(2, 3)  # [N, G, q, m]
+        sums = torch.matmul(by_cell(local, members), split)  # [N, G, l, m]
         norm = sums.sum(1, keepdim=True).norm(dim=2, keepdim=True).clamp_min(1e-12)
         sums = (sums / norm).flatten(2)
         count = grid[0] * grid[1]

@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from engine.networks.evidence import EvidenceKind
 
-EVIDENCE_NUMBERS = 1 << 22
-"""Numbers of evidence for one image at most (16 MB): where there would be more, places are summed to coarser ones."""
+EVIDENCE_NUMBERS = 1 << 21
+"""Numbers of evidence for one image at most (8 MB): where there would be more, places are summed to coarser ones."""
 
 
 class L2Norm(nn.Module):
@@ -57,14 +57,22 @@ def coarser(map_size: tuple[int, int], dim: int, limit: int = EVIDENCE_NUMBERS) 
     return max(1, int(height * share)), max(1, int(width * share))
 
 
-def membership(map_size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Which cell of a grid every place of a map belongs to: [rows * columns, h * w] of 0 and 1, one 1 a place."""
-    one_way = [
-        (torch.arange(size) * cells // size)[None] == torch.arange(cells)[:, None]
-        for size, cells in zip(map_size, grid, strict=True)
-    ]
-    cells = one_way[0][:, None, :, None] & one_way[1][None, :, None, :]
-    return cells.reshape(grid[0] * grid[1], map_size[0] * map_size[1]).float()
+def cells(map_size: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Which places of a map each cell of a grid has: int64 [rows * columns, most], filled up with h * w, which is none.
+
+    Every place is in one cell.
+    """
+    rows, columns = (
+        torch.arange(size) * count // size for size, count in zip(map_size, grid, strict=True)
+    )
+    cell_of = (rows[:, None] * grid[1] + columns).flatten()
+    members = [torch.nonzero(cell_of == cell)[:, 0] for cell in range(grid[0] * grid[1])]
+    return nn.utils.rnn.pad_sequence(members, batch_first=True, padding_value=len(cell_of))
+
+
+def by_cell(places: Tensor, members: Tensor) -> Tensor:
+    """Places [N, C, P] by the cells that :func:`cells` gave: [N, cells, C, most], 0 where a cell has fewer."""
+    return F.pad(places, (0, 1))[:, :, members].transpose(1, 2)
 
 
 def through(stage: nn.Module, parts: Tensor) -> Tensor:

