@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from engine.errors import Cancelled, NadirError, TrainingError
+from engine.training.board import with_board
 from engine.training.control import Control
 from engine.training.events import to_stdout_and_file
 from engine.training.memory import keep_memory
@@ -39,6 +40,9 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--resume", action="store_true", help="go on from the checkpoint in --out")
     parser.add_argument(
         "--device", default="auto", help="auto, cpu or cuda:0 (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--tensorboard", action="store_true", help="also write curves for TensorBoard"
     )
     parser.add_argument(
         "--minutes", type=float, help="train for so long instead of the recipe's steps"
@@ -79,6 +83,8 @@ def train(args: argparse.Namespace) -> int:
         )
     ranks, device = join_ranks(_device(args.device))
     emit = to_stdout_and_file(args.out / "events.jsonl")
+    if args.tensorboard and ranks.first:
+        emit = with_board(emit, args.out)
     data = args.data or args.out / "towns"
     try:
         if ranks.first:
