@@ -17,7 +17,7 @@ from engine.commands.common import (
     encoder_of,
     positive,
 )
-from engine.errors import DatasetError, EncoderError
+from engine.errors import EncoderError
 from engine.progress import Report
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--curve",
         type=Path,
-        metavar="FILE.csv|.svg",
+        metavar="FILE.csv|.svg|.png",
         help="write recall as a curve: a table or a plot",
     )
     parser.add_argument(
@@ -83,12 +83,7 @@ def run(args: argparse.Namespace) -> int:
 def _run_world(args: argparse.Namespace) -> int:
     from engine.evaluation import read_world
 
-    for name in ("rule", "pca", "pca_on", "option"):
-        if getattr(args, name):
-            raise DatasetError(
-                f"--{name.replace('_', '-')} is for datasets of queries and references, not for a world",
-                None,
-            )
+    evaluate_dataset.refuse_in_a_world(args)
     world = read_world(args.dataset)
     encoder = encoder_of(args)
     with tempfile.TemporaryDirectory(prefix="nadir-") as scratch, Progress() as report:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 FORMATS = ("cvact", "cvusa", "gsv-cities", "pairs", "sfxl", "university", "vg", "vigor")
 RULES = (
-    "strict", "vigor", "saig", "saig-vigor", "safa", "dsm", "transgeo", "frgeo", "sample4geo", "university", "vg",
-    "gsv",
+    "strict", "vigor", "saig", "saig-vigor", "safa", "dsm", "cvact", "transgeo", "frgeo", "sample4geo", "university",
+    "vg", "gsv",
 )  # fmt: skip
 VARIANTS = (
     "hard_resize", "single_query", "central_crop", "five_crops", "nearest_crop", "maj_voting",
@@ -62,6 +62,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
     group.add_argument(
         "--no-cache", action="store_true", help="neither keep descriptors nor look for them"
+    )
+
+
+def refuse_in_a_world(args: argparse.Namespace) -> None:
+    """See that none of this module's options was given.
+
+    Raises:
+        DatasetError: one was; it would have no effect on a world.
+    """
+    for name in ("option", "rule", "pca", "pca_on", "skip_missing", "cache", "no_cache"):
+        if getattr(args, name):
+            break
+    else:
+        if args.variant == VARIANTS[0]:
+            return
+        name = "variant"
+    raise DatasetError(
+        f"--{name.replace('_', '-')} is for datasets of queries and references, not for a world",
+        None,
     )
 
 
@@ -112,7 +131,7 @@ def run(args: argparse.Namespace) -> str:
     if args.curve is not None:
         title = f"{values['dataset']}, {values['encoder']['name']}"
         write_curves(args.curve, found.curves(), title)
-    return text_of(values, store)
+    return text_of(values, store, fitted_elsewhere=args.pca_on is not None)
 
 
 def _dataset(args: argparse.Namespace) -> Dataset:
@@ -125,6 +144,8 @@ def _dataset(args: argparse.Namespace) -> Dataset:
                 f"--{name} is for --format world; a {args.format} dataset brings its references",
                 None,
             )
+    if args.pca_on is not None and args.pca is None:
+        raise DatasetError("--pca-on needs --pca, how many components", None)
     if args.calibrate:
         raise DatasetError("--calibrate needs positions and imagery", None, "Use --format world")
     dataset = open_dataset(args.format, args.dataset, split=args.split, **dict(args.option))
@@ -168,8 +189,8 @@ def _store(args: argparse.Namespace) -> Store | None:
     return Store(args.cache if args.cache is not None else default_store())
 
 
-def text_of(values: dict[str, Any], store: Store | None) -> str:
-    """The table that is printed."""
+def text_of(values: dict[str, Any], store: Store | None, *, fitted_elsewhere: bool = False) -> str:
+    """The table that is printed; ``fitted_elsewhere``: components were, on pictures that have descriptors too."""
     lines = [
         f"{values['dataset']} ({values['format']}{', ' + values['split'] if values['split'] else ''}): "
         f"{values['queries']:,} queries, {values['references']:,} references, heading {values['heading']}, encoder "
@@ -199,11 +220,16 @@ def text_of(values: dict[str, Any], store: Store | None) -> str:
         lines.append(f"  {'median heading error':<20} {values['median_heading_error_deg']:.1f} °")
     lines += [f"  {note}" for note in values["notes"]]
     if store is not None:
-        if len(values["from_store"]) == 2:
-            lines.append(
-                f"  All descriptors were kept from before in {store.folder}; nothing was encoded."
-            )
-        else:
-            lines.append(f"  Descriptors are kept in {store.folder}.")
+        lines.append(f"  {_kept_text(values['from_store'], store, fitted_elsewhere)}")
     lines.append(f"  {'time':<20} {values['seconds']:.0f} s")
     return "\n".join(lines)
+
+
+def _kept_text(sides: list[str], store: Store, fitted_elsewhere: bool) -> str:
+    """Which descriptors were there already, so that one knows what was computed now."""
+    if len(sides) == (3 if fitted_elsewhere else 2):
+        return f"All descriptors were kept from before in {store.folder}; nothing was encoded."
+    names = {"reference": "references", "query": "queries", "components": "--pca-on"}
+    found = " and ".join(names[side] for side in sides)
+    before = f"; those of {found} were there from before" if found else ""
+    return f"Descriptors are kept in {store.folder}{before}."

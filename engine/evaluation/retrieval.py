@@ -53,7 +53,8 @@ class Retrieval:
         first: [Q, K] the best references.
         distances_m: [Q, K] from the truth to each of them; None where positions are not known.
         heading_errors_deg: of queries whose first reference is right, where headings were searched; else None.
-        from_store: which sides' descriptors came from the store.
+        from_store: whose descriptors came from the store: "reference", "query", and "components" of the pictures
+            that those were fitted on.
     """
 
     dataset: Dataset
@@ -176,7 +177,8 @@ def evaluate_dataset(
     if pca is not None:
         samples = references
         if pca_on is not None:
-            samples = _described_folder(pca_on, model, store, report)
+            samples, kept = _described_folder(pca_on, model, store, part(report, 0.95, 0.97))
+            from_store += ("components",) if kept else ()
         fitted = fit_pca(_some(samples), pca)
         references, queries = _shortened(references, queries, fitted, counted)
     ranking, recalls, first = _ranked(dataset, counted, asked, queries, references, report)
@@ -214,7 +216,7 @@ def _ranked(
         dataset.semi_positives,
         any_positive=rule.any_positive,
         top=TOP,
-        report=part(report, 0.95, 1.0),
+        report=part(report, 0.97, 1.0),
     )
     first = ranking.first
     if rule.order == "strict":
@@ -252,14 +254,14 @@ def _merged(
 
 def _described_folder(
     folder: Path, model: Model, store: Store | None, report: Report
-) -> FloatArray:
+) -> tuple[FloatArray, bool]:
     files = pictures_under(folder)
     if not files:
         raise DatasetError("holds no pictures to fit principal components on", folder)
     chosen = np.random.default_rng(0).permutation(len(files))[:SAMPLES]
     return describe_references(
         pictures_of(folder, [files[i] for i in np.sort(chosen)]), model, store, report
-    )[0]
+    )
 
 
 def _some(samples: FloatArray) -> FloatArray:

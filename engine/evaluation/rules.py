@@ -11,6 +11,7 @@ strict           int(0.01 R) + 1             ours; any of several right referenc
 vigor            int(0.01 R) + 1             VIGOR ``validate_top``; SAIG on VIGOR is the same
 saig             89                          SAIG's training prints this, whatever R is (1 % of 8,884, + 1)
 safa, dsm        int(0.01 R)                 SAFA and DSM ``test_cvusa.py``: the last of ``range(int(0.01 R) + 1)``
+cvact            int(0.01 R)                 CVACT's test set, ``RecallGeo.m``: any tile within 5 m is right
 transgeo, frgeo  R // 100                    their ``accuracy``
 sample4geo       R // 100                    ``calculate_scores``
 university       round(0.01 R) + 1           University-1652 ``evaluate_gpu.py``: a sorted list, its entry round(0.01 R)
@@ -89,6 +90,7 @@ RULES: dict[str, Rule] = {
         Rule("saig-vigor", "strict", _and_one, False, "SAIG, VIGOR: validate_top"),
         Rule("safa", "strict", _rounded_down, False, "SAFA, test_cvusa.py: validate"),
         Rule("dsm", "strict", _rounded_down, False, "DSM, test_cvusa.py: validate"),
+        Rule("cvact", "strict", _rounded_down, True, "CVACT, RecallGeo.m"),
         Rule("transgeo", "strict", _whole_hundreds, False, "TransGeo, train.py: accuracy"),
         Rule("frgeo", "strict", _whole_hundreds, False, "FRGeo, train.py: accuracy"),
         Rule("sample4geo", "strict", _whole_hundreds, False, "Sample4Geo: calculate_scores"),

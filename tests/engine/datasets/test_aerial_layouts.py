@@ -138,7 +138,7 @@ def test_cvact(tmp_path):
     assert test.queries.files[0].parent == tmp_path / "ANU_data_test/streetview"
     # Neighbours stand 3 m apart: within 5 m there are two, the true one first.
     assert [p.tolist() for p in test.positives] == [[0, 1], [1, 0, 2], [2, 1], [3]]
-    assert test.radius_m == 5
+    assert test.radius_m == 5 and (test.rule, val.rule) == ("cvact", "safa")
 
 
 def test_cvact_with_wrong_lists(tmp_path):

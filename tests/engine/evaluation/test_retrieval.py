@@ -12,7 +12,7 @@ from PIL import Image
 
 from engine.datasets import open_dataset
 from engine.encoder import open_encoder
-from engine.errors import Cancelled, DatasetError, EncoderError
+from engine.errors import Cancelled, DatasetError, EncoderError, NadirError
 from engine.evaluation.benchmark import merge_majority, merge_nearest
 from engine.evaluation.curves import Curve, curves_csv, distance_curve, recall_curve, write_curves
 from engine.evaluation.describe import Asked, Model, describe_queries, describe_references
@@ -315,6 +315,14 @@ def test_shorter_descriptors(street, encoders, tmp_path):
         data, model, heading_known=False, pca=4, pca_on=tmp_path / "train", rule="strict"
     )
     assert other.recalls["R@1"] >= 0.5
+    store = Store(tmp_path / "kept")
+    for sides in ((), ("reference", "query", "components")):
+        assert (
+            sides
+            == evaluate_dataset(
+                data, model, heading_known=False, pca=4, pca_on=tmp_path / "train", store=store
+            ).from_store
+        )
     with pytest.raises(DatasetError, match="at most 6"):
         evaluate_dataset(data, model, heading_known=False, pca=7)
     with pytest.raises(DatasetError, match="holds no pictures"):
@@ -346,7 +354,7 @@ def test_curves_on_disk(tmp_path):
     assert curves_csv([]) == "curve,x,recall\n"
     write_curves(tmp_path / "c.svg", curves, "a < b & c")
     root = ElementTree.parse(tmp_path / "c.svg").getroot()
-    lines = [e for e in root.iter() if e.tag.endswith("polyline")]
+    lines = [e for e in root.iter() if e.get("stroke-width") == "2"]
     assert len(lines) == 2 and "a < b & c" in "".join(root.itertext())
     width = float(root.get("width", 0))
     for line in lines:
@@ -357,3 +365,14 @@ def test_curves_on_disk(tmp_path):
         tmp_path / "one.svg", [Curve("x", "x", np.array([1.0]), np.array([1.0]), True)], ""
     )
     ElementTree.parse(tmp_path / "one.svg")
+    write_curves(tmp_path / "c.PNG", curves, "a < b & c")
+    with Image.open(tmp_path / "c.PNG") as image:
+        assert image.format == "PNG" and image.size == (2 * width, 640)
+        drawn = np.asarray(image.convert("RGB")).astype(int)
+    # Half of the queries are found at once and half never: a blue line at 50 %, in the middle of the panel.
+    blue = (drawn[..., 2] - drawn[..., 0] > 60).nonzero()
+    top, bottom = 2 * 34, 2 * (320 - 46)
+    assert blue[0].min() >= top - 2 and blue[0].max() <= bottom + 2
+    assert ((blue[0] > (top + bottom) / 2 - 4) & (blue[0] < (top + bottom) / 2 + 4)).sum() > 400
+    with pytest.raises(NadirError, match="a table or a picture"):
+        write_curves(tmp_path / "c.pdf", curves, "")
