@@ -123,17 +123,23 @@ class RasterSource:
         self.notes = self._rule.notes
 
     def cut(
-        self, lat: float, lon: float, extent_m: float, pixels: int
+        self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
     ) -> tuple[NDArray[np.uint8], float]:
         """See :meth:`AerialSource.cut`."""
-        tiles, shares = self.cut_many([lat], [lon], extent_m, pixels)
+        tiles, shares = self.cut_many([lat], [lon], extent_m, pixels, missing=missing)
         return tiles[0], float(shares[0])
 
     def cut_many(
-        self, lats: ArrayLike, lons: ArrayLike, extent_m: float, pixels: int
+        self,
+        lats: ArrayLike,
+        lons: ArrayLike,
+        extent_m: float,
+        pixels: int,
+        *,
+        missing: int = 0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """See :meth:`AerialSource.cut_many`."""
-        return cut_tiles(self, lats, lons, extent_m, pixels)
+        return cut_tiles(self, lats, lons, extent_m, pixels, missing)
 
     def render(self, grid: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
         """The imagery on any grid of local metres: pixels [height, width, 3] and which of them are valid."""

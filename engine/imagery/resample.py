@@ -181,16 +181,16 @@ def _render_piece(
 
 
 def cut_tiles(
-    reader: PixelReader, lats: Any, lons: Any, extent_m: float, pixels: int
+    reader: PixelReader, lats: Any, lons: Any, extent_m: float, pixels: int, missing: int = 0
 ) -> tuple[Pixels, NDArray[np.float32]]:
-    """Cut many tiles, reading once what several of them share.
+    """Cut many tiles, reading once what several of them share; ``missing`` stands where there is nothing.
 
     Returns:
         Tiles uint8 [N, P, P, 3] and the share of valid pixels of each, float32 [N].
     """
     lats = np.atleast_1d(np.asarray(lats, np.float64))
     lons = np.atleast_1d(np.asarray(lons, np.float64))
-    tiles = np.zeros((len(lats), pixels, pixels, 3), np.uint8)
+    tiles = np.full((len(lats), pixels, pixels, 3), missing, np.uint8)
     shares = np.zeros(len(lats), np.float32)
     usable = np.flatnonzero(np.abs(lats) <= _HIGHEST_LATITUDE)
     if len(usable):
@@ -211,10 +211,8 @@ def _cut_group(
     pixel_m = extent_m / side
     if len(members) == 1:
         one = members[0]
-        tiles[one], seen = render(
-            reader, centred_grid(float(lats[one]), float(lons[one]), extent_m, side)
-        )
-        shares[one] = seen.mean()
+        grid = centred_grid(float(lats[one]), float(lons[one]), extent_m, side)
+        shares[one] = _lay(tiles[one], *render(reader, grid))
         return
     frame = LocalFrame(float(lats[members[0]]), float(lons[members[0]]))
     east, north = frame.to_local(lats[members], lons[members])
@@ -239,12 +237,21 @@ def _cut_group(
             if patch is not None:
                 x, y = (east - west) / pixel_m, (top - north) / pixel_m
                 for member, centre_x, centre_y in zip(members, x, y, strict=True):
-                    tiles[member], seen = patch.sample(centre_x, centre_y, side, side)
-                    shares[member] = 1.0 if seen is None else seen.mean()
+                    sampled = patch.sample(centre_x, centre_y, side, side)
+                    shares[member] = _lay(tiles[member], *sampled)
             return
     order = np.argsort(east if spread[0] >= spread[1] else north, kind="stable")
     for half in np.array_split(members[order], 2):
         _cut_group(reader, lats, lons, extent_m, half, tiles, shares)
+
+
+def _lay(tile: Pixels, colours: Pixels, seen: NDArray[np.bool_] | None) -> float:
+    """Lay colours into a tile where they are seen (None: everywhere); their share of it."""
+    if seen is None or seen.all():
+        tile[...] = colours
+        return 1.0
+    np.copyto(tile, colours, where=seen[..., None])
+    return float(seen.mean())
 
 
 def _fit(

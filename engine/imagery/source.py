@@ -50,7 +50,7 @@ class AerialSource(Protocol):
         ...
 
     def cut(
-        self, lat: float, lon: float, extent_m: float, pixels: int
+        self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
     ) -> tuple[NDArray[np.uint8], float]:
         """Cut one reference tile: north up, square in metres at its own latitude.
 
@@ -58,14 +58,21 @@ class AerialSource(Protocol):
             lat, lon: the centre, WGS84; it lies between the middle pixels.
             extent_m: metres along one side.
             pixels: P, pixels along one side.
+            missing: the value of pixels where the imagery has nothing, 0 (black) to 255 (white).
 
         Returns:
-            uint8 [P, P, 3], black where the imagery has nothing, and the share of pixels where it has something.
+            uint8 [P, P, 3], and the share of pixels where it has something.
         """
         ...
 
     def cut_many(
-        self, lats: ArrayLike, lons: ArrayLike, extent_m: float, pixels: int
+        self,
+        lats: ArrayLike,
+        lons: ArrayLike,
+        extent_m: float,
+        pixels: int,
+        *,
+        missing: int = 0,
     ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """:meth:`cut` for many centres, uint8 [N, P, P, 3] and float32 [N].
 

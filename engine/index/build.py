@@ -64,7 +64,7 @@ def build_index(
         out: the folder to make, ``NAME.index``. One that was begun is gone on with; one that is finished and was
             asked for in the same way is opened.
         extent_m, stride_m: metres along a tile and between tiles; by default the encoder card's. Where a card has
-            several extents, ``extent_m`` stands for its first, and the others keep their proportion to it.
+            several extents, ``extent_m`` stands for its nearest, and the others keep their proportion to it.
         area: where tile centres may lie, an :class:`Area` or a GeoJSON mapping; by default all of the imagery.
         resume: go on with a begun build; False: refuse to.
         embed_imagery: keep a compressed copy of the imagery in the index (and cut the tiles from that copy, so that
@@ -82,12 +82,12 @@ def build_index(
     if isinstance(area, Mapping):
         area = area_from_geojson(area)
     card = encoder.card
-    extent = float(card.tile_extents_m[0] if extent_m is None else extent_m)
+    together = card.tile_extents_m
+    extent = float(min(together) if extent_m is None else extent_m)
     stride = float(card.stride_m if stride_m is None else stride_m)
     if not (0.01 <= extent <= 1e6 and 0.001 <= stride <= 1e6 and 0 < minimum_valid <= 1):
         raise ValueError("extent and stride must be positive metres, minimum_valid in (0, 1]")
-    together = card.tile_extents_m
-    several = tuple(e * extent / together[0] for e in together) if len(together) > 1 else ()
+    several = tuple(e * extent / min(together) for e in together) if len(together) > 1 else ()
     pixels = card.branches.reference.tile_pixels
     if pixels is None:
         raise EncoderError("the card does not say how many pixels a tile has")
@@ -227,27 +227,31 @@ def _encode(
     report: Report,
 ) -> None:
     """Write every shard that is missing. The next shard is cut while one is encoded."""
-    missing = [shard for shard in range(plan.shards) if not part_path(work, shard).exists()]
+    unmade = [shard for shard in range(plan.shards) if not part_path(work, shard).exists()]
+    missing = encoder.card.branches.reference.missing_value
 
     def cut(shard: int) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
         first, last = plan.shard_range(shard)
         lats, lons = centres[0][first:last], centres[1][first:last]
-        cuts = [source.cut_many(lats, lons, extent, plan.tile_pixels) for extent in plan.cuts_m]
+        cuts = [
+            source.cut_many(lats, lons, extent, plan.tile_pixels, missing=missing)
+            for extent in plan.cuts_m
+        ]
         # A wide cut may well reach beyond the imagery; what lies close about the place must be there.
         nearest = int(np.argmin(plan.cuts_m))
         good = np.flatnonzero(cuts[nearest][1] >= plan.minimum_valid)
         parts = [tiles if len(good) == len(tiles) else tiles[good] for tiles, _ in cuts]
         return (np.stack(parts, axis=1) if plan.extents_m else parts[0]), good
 
-    before = plan.places - sum(last - first for first, last in map(plan.shard_range, missing))
+    before = plan.places - sum(last - first for first, last in map(plan.shard_range, unmade))
     done, start = before, time.monotonic()
     with ThreadPoolExecutor(1, "cutting") as cutter:
-        ahead: Future[Any] | None = cutter.submit(cut, missing[0]) if missing else None
+        ahead: Future[Any] | None = cutter.submit(cut, unmade[0]) if unmade else None
         try:
-            for position, shard in enumerate(missing):
+            for position, shard in enumerate(unmade):
                 assert ahead is not None
                 tiles, good = ahead.result()
-                following = missing[position + 1 : position + 2]
+                following = unmade[position + 1 : position + 2]
                 ahead = cutter.submit(cut, following[0]) if following else None
                 first, last = plan.shard_range(shard)
                 vectors = np.zeros((len(good), plan.dimension), np.float32)

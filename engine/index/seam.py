@@ -16,6 +16,11 @@ class ReferenceBranch(Protocol):
         """Side of the square tile that is cut from the imagery."""
         ...
 
+    @property
+    def missing_value(self) -> int:
+        """What stands in a tile where the imagery has nothing, 0..255."""
+        ...
+
 
 class Branches(Protocol):
     @property

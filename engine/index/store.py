@@ -161,19 +161,20 @@ class Index:
             return self._imagery
 
     def crop(
-        self, tile_id: int, pixels: int, *, extent_m: float | None = None
+        self, tile_id: int, pixels: int, *, extent_m: float | None = None, missing: int = 0
     ) -> NDArray[np.uint8]:
         """What a tile looks like: uint8 [P, P, 3], north up.
 
         Args:
             extent_m: metres along a side, about the tile's centre; None: the tile's own.
+            missing: the value of pixels where the imagery has nothing.
 
         Raises:
             ImageryError: see :attr:`imagery`.
         """
         (tile,) = self.tiles([tile_id])
         extent = tile.extent_m if extent_m is None else extent_m
-        return self.imagery.cut(tile.lat, tile.lon, extent, pixels)[0]
+        return self.imagery.cut(tile.lat, tile.lon, extent, pixels, missing=missing)[0]
 
     def close(self) -> None:
         """Let go of the files."""

@@ -158,11 +158,12 @@ def _tile_pixels(
 ) -> tuple[Pixels | None, list[str]]:
     card, side = encoder.card, encoder.card.branches.reference.tile_pixels
     assert side is not None  # the card was checked
+    missing = card.branches.reference.missing_value
     try:
         if len(card.tile_extents_m) == 1:
-            return index.crop(candidate.tile_id, side), []
+            return index.crop(candidate.tile_id, side, missing=missing), []
         cuts = [
-            index.crop(candidate.tile_id, side, extent_m=extent)
+            index.crop(candidate.tile_id, side, extent_m=extent, missing=missing)
             for extent in ground_extents(card, index.manifest.extent_m)
         ]
         return np.stack(cuts), []
@@ -171,7 +172,7 @@ def _tile_pixels(
 
 
 def ground_extents(card: Card, extent_m: float) -> tuple[float, ...]:
-    """The extents that are read together in an index whose first extent is ``extent_m``."""
+    """The extents that are read together in an index whose tiles, the nearest of them, are ``extent_m`` wide."""
     return tuple(each * extent_m / card.extent_m for each in card.tile_extents_m)
 
 

@@ -212,6 +212,7 @@ def _preprocess(found: Found) -> Preprocessing:
         std=IMAGENET_STD,
         projection="plain",
         tile_pixels=found.reference_size[0],
+        missing="white",
     )
     return Preprocessing(
         query=query,

@@ -45,8 +45,10 @@ def test_hash_is_of_what_decides_a_descriptor():
 def test_later_keys_are_absent_where_they_say_nothing():
     card = whole_card()
     for branch in card.to_dict()["branches"].values():
-        assert not {"channels", "fit", "polar"} & set(branch)
-    reference = replace(card.branches.reference, channels="BGR", polar="safa", radii=None)
+        assert not {"channels", "fit", "polar", "missing"} & set(branch)
+    reference = replace(
+        card.branches.reference, channels="BGR", polar="safa", radii=None, missing="white"
+    )
     query = replace(card.branches.query, projection="plain", fit="pad", resize="gaussian")
     other = replace(
         card,
@@ -57,6 +59,7 @@ def test_later_keys_are_absent_where_they_say_nothing():
     raw = other.to_dict()
     assert raw["branches"]["reference"]["channels"] == "BGR"
     assert raw["branches"]["reference"]["polar"] == "safa"
+    assert raw["branches"]["reference"]["missing"] == "white"
     assert raw["branches"]["query"]["fit"] == "pad"
     assert read_card(json.dumps(raw)) == other
     assert len({other.hash, card.hash, replace(other, tile_up="north").hash}) == 3

@@ -19,6 +19,7 @@ EXTENT, STRIDE, PIXELS, DIMENSION = 40.0, 8.0, 32, 48
 @dataclass(frozen=True)
 class Reference:
     tile_pixels: int = PIXELS
+    missing_value: int = 0
 
 
 @dataclass(frozen=True)

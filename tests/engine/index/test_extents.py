@@ -12,7 +12,16 @@ from engine.errors import Cancelled
 from engine.imagery import open_imagery
 from engine.index import Index, build, build_index, verify_index
 from engine.index.plan import Plan
-from tests.engine.index.places import EXTENT, LAT, LON, PIXELS, ProjectionEncoder, write_place
+from tests.engine.index.places import (
+    EXTENT,
+    LAT,
+    LON,
+    PIXELS,
+    Branches,
+    ProjectionEncoder,
+    Reference,
+    write_place,
+)
 
 EXTENTS = (EXTENT, 2 * EXTENT, 0.5 * EXTENT)
 
@@ -42,15 +51,15 @@ def test_every_tile_comes_with_all_its_cuts(place: Path, tmp_path: Path):
     with open_imagery(place) as source, build_index(tmp_path / "a.index", source, encoder) as index:
         tiles = np.concatenate(encoder.given)
         assert tiles.shape == (index.manifest.count, 3, PIXELS, PIXELS, 3)
-        assert index.manifest.extent_m == EXTENT
+        assert index.manifest.extent_m == 0.5 * EXTENT
         for tile_id in (0, 100, index.manifest.count - 1):
             for number, extent in enumerate(EXTENTS):
                 cut = index.crop(tile_id, PIXELS, extent_m=extent)
                 assert np.abs(cut.astype(int) - tiles[tile_id, number]).mean() < 2
             assert np.array_equal(
-                index.crop(tile_id, PIXELS), index.crop(tile_id, PIXELS, extent_m=EXTENT)
+                index.crop(tile_id, PIXELS), index.crop(tile_id, PIXELS, extent_m=EXTENT / 2)
             )
-        # Places are kept by the nearest of the cuts: a quarter of 20 m is there at every place of the grid.
+        # Places are kept by the nearest of the cuts, which are there to a quarter at every place of the grid.
         assert index.manifest.count == 441
         vectors = index.vectors(np.arange(10))
         assert np.abs(vectors - encoder.encode_tiles(tiles[:10])).max() < 0.02
@@ -61,14 +70,35 @@ def test_another_extent_moves_all_of_them(place: Path, tmp_path: Path):
     encoder = ThreeExtents()
     with (
         open_imagery(place) as source,
-        build_index(tmp_path / "a.index", source, encoder, extent_m=20.0, stride_m=40.0) as index,
+        build_index(tmp_path / "a.index", source, encoder, extent_m=10.0, stride_m=40.0) as index,
     ):
-        assert index.manifest.extent_m == 20.0
+        assert index.manifest.extent_m == 10.0
         middle = int(np.argmin(np.abs(index.centres[0] - LAT) + np.abs(index.centres[1] - LON)))
         tiles = np.concatenate(encoder.given)
         for number, extent in enumerate((20.0, 40.0, 10.0)):
             cut = source.cut(LAT, LON, extent, PIXELS)[0]
             assert np.abs(cut.astype(int) - tiles[middle, number]).mean() < 2
+
+
+@pytest.mark.parametrize("missing", [0, 255])
+def test_what_lies_beyond_the_imagery_is_what_the_card_says(
+    place: Path, tmp_path: Path, missing: int
+):
+    encoder = ThreeExtents()
+    encoder.card = replace(encoder.card, branches=Branches(Reference(missing_value=missing)))
+    with (
+        open_imagery(place) as source,
+        build_index(tmp_path / "a.index", source, encoder, stride_m=40.0) as index,
+    ):
+        tiles = np.concatenate(encoder.given)
+        north_west = int(np.argmax(index.centres[0] - index.centres[1]))
+        # 160 m of imagery: the place at its corner has a quarter of every cut, whatever the extent.
+        for number, extent in enumerate(EXTENTS):
+            cut = tiles[north_west, number]
+            assert (cut[: PIXELS // 2 - 1] == missing).all()
+            assert (cut[PIXELS // 2 + 1 :, PIXELS // 2 + 1 :] != missing).any(axis=2).all()
+            shown = index.crop(north_west, PIXELS, extent_m=extent, missing=missing)
+            assert np.abs(shown.astype(int) - cut).mean() < 2
 
 
 def test_a_begun_build_goes_on(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -120,7 +120,7 @@ def test_published_names_are_recognised_and_all_used(golden: Path) -> None:
 
 def test_the_card_reads_south_up_tiles_of_four_extents() -> None:
     preprocessing = statewide_module._preprocess(Found("statewide", "", (480, 640), (384, 384), {}))
-    assert preprocessing.tile_up == "south"
+    assert preprocessing.tile_up == "south" and preprocessing.reference.missing == "white"
     assert preprocessing.tile_extents_m == (76.8, 153.6, 307.2, 614.4)
     assert preprocessing.query.fit == "pad" and preprocessing.query.resize == "gaussian"
 
