@@ -1,7 +1,8 @@
 """``nadir import`` on every state dict of the golden numbers: the graphs put out what the authors' code put out.
 
 Goldens of which only the names are here are recognised and loaded strictly, without an export. The two largest are
-looked at in part: of the statewide encoder the photos' branch is exported, of MegaLoc's one graph the descriptor alone.
+looked at in part: of the statewide encoder the photos' branch alone is exported, of MegaLoc (229 million weights, half
+a minute to export) none.
 """
 
 from __future__ import annotations
@@ -97,8 +98,9 @@ HELD = [
     "vg_benchmark/resnet50conv4_crn",
     "vg_benchmark/resnet50conv4_gem_fc512",
     "sample4geo/sample4geo_convnext_base",
+    "megaloc/megaloc",
 ]
-"""Names without numbers: recognised, and loaded strictly."""
+"""Recognised and loaded strictly: names without numbers here, and MegaLoc (its numbers: test_street_golden.py)."""
 
 
 def imported(
@@ -188,6 +190,7 @@ def test_names_alone_are_recognised_and_all_used(golden: Path, name: str) -> Non
     assert sum(value.numel() for value in model.state_dict().values()) > 1e6
 
 
+@pytest.mark.timeout(600)
 def test_statewide_photos(golden: Path) -> None:
     """All weights are loaded by the file's names; the photos' branch alone is exported."""
     state: State = {name: flax_tensor(name, shape) for name, shape in keys(golden).items()}
@@ -197,18 +200,6 @@ def test_statewide_photos(golden: Path) -> None:
     with np.load(golden / "statewide" / "statewide_base.npz") as npz:
         image = structured(8101, (1, 480, 640, 3))
         compare(graph, image, npz, "pv_features_struct")
-
-
-def test_megaloc(golden: Path) -> None:
-    """Recognised and loaded strictly, exported without the way through a file."""
-    state = rule_state(golden / "megaloc" / "megaloc_keys.json")
-    recognised = recognise(state)
-    found = settled(recognised.found, Wanted(query_size=(224, 224)))
-    model = load_strictly(type(recognised)(recognised.release, found), state)
-    del state
-    graph = branch_to_onnx(model.query, (3, 224, 224), features=False)
-    with np.load(golden / "megaloc" / "megaloc.npz") as npz:
-        compare(graph, rule_input(8101, (2, 3, 224, 224), struct=True), npz, "out_struct")
 
 
 @pytest.mark.parametrize(
@@ -231,7 +222,6 @@ def test_every_golden_with_names_is_looked_at(golden: Path) -> None:
         "salad/salad_aggregator",
         "dsm/dsm_full",
         "statewide/statewide_base",
-        "megaloc/megaloc",
         # The second stage is guided by attention that the golden brings along: test_transgeo.py.
         "transgeo/transgeo_cvusa_stage2crop320",
     }
