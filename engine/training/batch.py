@@ -1,5 +1,7 @@
 """A batch of pairs of a photo and the tile it was taken in, and what chance decides about it.
 
+Photos of the street alone make batches too, labelled by place or as mined tuples: then there are no tiles.
+
 Everything in batch ``n`` follows from the seed, ``n`` and the data: nothing else is drawn from, so a training that is
 resumed sees the batches it would have seen. Where several processes train together, each draws the whole batch and
 makes the pixels of its own part.
@@ -7,13 +9,15 @@ makes the pixels of its own part.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
-from typing import Protocol
+from dataclasses import dataclass, field, fields
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from engine.training.mining.base import Classes
 
 Indices = NDArray[np.int64]
 
@@ -46,6 +50,8 @@ class Batch:
         too_near: bool [B, B], pairs of a photo and another's tile that are no fair negatives.
         pairs: int64 [B], the pairs' numbers in their source.
         labels: int64 [B], the place or class of each.
+        negatives: int64 [T, n] where the photos are T tuples: T queries, their T positives, then what is compared
+            with them; row ``t`` says which of all but the queries are query ``t``'s negatives. Else empty.
     """
 
     canvases: Tensor
@@ -55,6 +61,7 @@ class Batch:
     too_near: Tensor
     pairs: Tensor
     labels: Tensor
+    negatives: Tensor = field(default_factory=lambda: torch.empty((0, 0), dtype=torch.int64))
 
     def to(self, device: torch.device, *, channels_last: bool = True) -> Batch:
         """The batch on another device."""
@@ -86,6 +93,25 @@ class PairSource(Protocol):
 
     def make(self, pairs: Indices, rng: np.random.Generator, part: Part = WHOLE) -> Batch:
         """The batch of these pairs."""
+        ...
+
+
+@runtime_checkable
+class PhotoSource(PairSource, Protocol):
+    """A source of photos alone."""
+
+    @property
+    def classes(self) -> Classes | None:
+        """Which show the same place, where they are labelled."""
+        ...
+
+    @property
+    def queries(self) -> int:
+        """How many are queries, where the others are a database; else 0."""
+        ...
+
+    def look(self, photos: Indices) -> Batch:
+        """These photos as they are, for a sampler or a network that wants to see them; no augmentation."""
         ...
 
 

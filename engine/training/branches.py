@@ -63,7 +63,10 @@ class BranchRunner:
     def forward(
         self, canvases: Tensor, tiles: Tensor, *, keep: bool = True
     ) -> tuple[Tensor, Tensor]:
-        """Descriptors [b, D] of both sides, float32, without a history; ``keep``: ready for :meth:`backward`."""
+        """Descriptors [b, D] of both sides, float32, without a history; ``keep``: ready for :meth:`backward`.
+
+        Without tiles [0, ...] only the query branch runs; the other side is empty [0, D].
+        """
 
         def run(index: int, images: Tensor) -> Tensor:
             with (
@@ -74,14 +77,16 @@ class BranchRunner:
             ):
                 return self._branches[index](images).float()
 
-        outputs = self._both(run, (canvases, tiles))
+        outputs = self._both(run, (canvases, tiles) if len(tiles) else (canvases,))
         self._outputs = outputs if keep else []
-        return outputs[0].detach(), outputs[1].detach()
+        query = outputs[0].detach()
+        return query, outputs[1].detach() if len(tiles) else query.new_zeros((0, query.shape[1]))
 
     def backward(self, query: Tensor, reference: Tensor) -> None:
         """Carry gradients [b, D] of what :meth:`forward` gave on into the branches' parameters."""
         outputs, self._outputs = self._outputs, []
-        self._both(lambda i, grad: outputs[i].backward(grad), (query, reference))
+        grads = (query, reference)[: len(outputs)]
+        self._both(lambda i, grad: outputs[i].backward(grad), grads)
 
     def close(self) -> None:
         """End the threads."""

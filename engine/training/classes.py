@@ -14,55 +14,23 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from engine.training.mining.base import Indices
+from engine.training.mining.base import Classes, Indices
 
 Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class PlaceClasses:
+class PlaceClasses(Classes):
     """Classes of n images, in groups.
 
     Attributes:
-        labels: [n], the class of each image, counted through the groups one after the other; -1: in none, because
-            its class is too small or its group is not used.
-        sizes: how many classes each group has: the ``classes`` of :class:`engine.training.losses.cosface.CosFace`.
+        labels: [n]; -1: its class is too small or its group is not used.
+        sizes: the ``classes`` of :class:`engine.training.losses.cosface.CosFace`.
         keys: [C, 2 or 3], lower east and north edge of each class's square in metres, and the start of its sector in
             degrees.
     """
 
-    labels: Indices
-    sizes: tuple[int, ...]
     keys: Indices
-
-    def in_group(self, group: int) -> Indices:
-        """The classes of a group."""
-        first = sum(self.sizes[:group])
-        return np.arange(first, first + self.sizes[group])
-
-    def batches(self, epoch: int, batch_size: int, count: int, seed: int) -> list[Indices]:
-        """``count`` batches of images for epoch ``epoch`` (from 1), which trains one group after the other.
-
-        Each image is drawn at random from its class, and each class comes once before any comes again: rounds of all
-        classes in random order, whose last incomplete batch is dropped, as the authors load them.
-
-        Raises:
-            ValueError: when the group has fewer classes than a batch.
-        """
-        classes = self.in_group((epoch - 1) % len(self.sizes))
-        if len(classes) < batch_size:
-            raise ValueError(f"a group has {len(classes)} classes, fewer than a batch")
-        rng = np.random.default_rng((seed, epoch))
-        order = np.argsort(self.labels, kind="stable")
-        starts = np.searchsorted(self.labels[order], np.arange(sum(self.sizes) + 1))
-        batches: list[Indices] = []
-        while len(batches) < count:
-            drawn = rng.permutation(classes)
-            for first in range(0, len(drawn) - batch_size + 1, batch_size):
-                chosen = drawn[first : first + batch_size]
-                member = rng.integers(starts[chosen], starts[chosen + 1])
-                batches.append(order[member])
-        return batches[:count]
 
 
 def cosplace_classes(

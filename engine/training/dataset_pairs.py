@@ -12,8 +12,9 @@ from engine.datasets import Dataset, open_dataset
 from engine.encoder import project_photo, shape_tiles
 from engine.errors import DatasetError
 from engine.training.batch import WHOLE, Batch, Indices, Part, near_pairs
-from engine.training.photometric import draw_light, recolour
+from engine.training.photometric import draw_light
 from engine.training.recipes import Recipe
+from engine.training.variation import draw_variation, to_inputs
 from engine.training.views import seen_blocks
 
 _EARTH_M = 6_371_008.8
@@ -56,20 +57,23 @@ class DatasetPairs:
         """The batch of these pairs."""
         recipe, size = self.recipe, len(pairs)
         canvas, tile, blocks = recipe.canvas, recipe.tile, recipe.network.azimuth_blocks
+        level = canvas.projection == "equirectangular"
         mine = part.of(size)
         flip = rng.random(size) < (0.5 if recipe.batch.flip else 0.0)
         turn = rng.random(size)
-        if recipe.query.heading == "north" and not recipe.batch.turn:
+        if not level or (recipe.query.heading == "north" and not recipe.batch.turn):
             turn[:] = 0.0
         elif recipe.batch.turn and tile.projection == "plain":
             turn = np.floor(turn * 4) / 4
         narrow = rng.random(size) >= recipe.query.full_share
         fov = rng.uniform(recipe.query.fov_min, recipe.query.fov_max, size)
         lights = [draw_light(size, recipe.photometric, rng).part(mine) for _ in range(2)]
+        varied = draw_variation(recipe.augment, rng, mine.start)
         own = np.arange(size)[mine]
         canvases = np.zeros((len(own), canvas.height, canvas.width, 3), np.uint8)
         masks = np.ones(canvases.shape[:3], bool)
-        tiles = np.empty((len(own), tile.height, tile.width, 3), np.uint8)
+        several = (len(tile.extents_m),) if tile.extents_m else ()
+        tiles = np.empty((len(own), *several, tile.height, tile.width, 3), np.uint8)
         for i, number in enumerate(own):
             photo, reference = self.pairs[pairs[number]]
             pixels, view = self.dataset.read_query(int(photo))
@@ -81,29 +85,25 @@ class DatasetPairs:
                 self.dataset.read_reference(int(reference))[None], recipe.reference_branch
             )[0]
             tiles[i] = shown
-            if view.fov_deg >= 360 and narrow[number]:
+            if level and view.fov_deg >= 360 and narrow[number]:
                 masks[i] &= _window(canvas.width, float(fov[number]))[None]
             if flip[number]:
                 canvases[i], masks[i] = canvases[i, :, ::-1].copy(), masks[i, :, ::-1].copy()
-                tiles[i] = tiles[i, :, ::-1].copy()
+                tiles[i] = tiles[i, ..., ::-1, :].copy()
             columns = round(float(turn[number]) * canvas.width)
             canvases[i] = np.roll(canvases[i], columns, axis=1)
             masks[i] = np.roll(masks[i], columns, axis=1)
             if recipe.batch.turn and tile.projection == "polar":
                 tiles[i] = np.roll(tiles[i], columns * tile.width // canvas.width, axis=1)
             elif recipe.batch.turn:
-                tiles[i] = np.rot90(tiles[i], -round(float(turn[number]) * 4))
+                tiles[i] = np.rot90(tiles[i], -round(float(turn[number]) * 4), axes=(-3, -2))
         shift = np.zeros(size, np.float32)
         if blocks > 1 and not recipe.batch.turn:
             shift = ((-turn * blocks) % blocks).astype(np.float32)
-        shown_masks = torch.from_numpy(masks)
-        photos = recolour(canvases, canvas.mean, canvas.std, lights[0])
+        photos, grounds, masks = to_inputs(recipe, canvases, masks, tiles, lights, varied)
         return Batch(
-            # The margin of a padded photo is black, as its authors pad; only a canvas has parts that are not there.
-            photos * shown_masks[:, None]
-            if recipe.canvas.projection == "equirectangular"
-            else photos,
-            recolour(tiles, tile.mean, tile.std, lights[1]),
+            photos,
+            grounds,
             torch.from_numpy(seen_blocks(masks, blocks)),
             torch.from_numpy(shift),
             torch.from_numpy(self._too_near(pairs)),

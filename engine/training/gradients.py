@@ -26,7 +26,7 @@ from engine.training.ranks import Ranks
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a batch came to: the loss, and the descriptors [B, D] of all ranks."""
+    """What a batch came to: the loss, and the descriptors [B, D] of all ranks (of photos alone: as queries)."""
 
     loss: float
     query: Tensor
@@ -80,10 +80,12 @@ class Gradients:
                 parts.append(self._runner.forward(*images, keep=whole))
         mine = [torch.cat(side) for side in zip(*parts, strict=True)]
         query, reference = (self._ranks.gather(side).requires_grad_() for side in mine)
-        loss = self._loss(query, reference, self._context(batch))
+        sides = query, reference
+        if tuples := len(batch.negatives):
+            sides = query[:tuples], query[tuples:]
+        loss = self._loss(*sides, self._context(batch))
         (loss * factor).backward()
-        own = self._ranks.part.of(len(query))
-        grads = [_grad(side)[own] for side in (query, reference)]
+        grads = [_grad(side)[self._ranks.part.of(len(side))] for side in (query, reference)]
         if whole:
             self._runner.backward(grads[0], grads[1])
         else:
@@ -106,6 +108,7 @@ class Gradients:
             shift=batch.shift,
             azimuth_blocks=self._blocks if self._blocks > 1 else 0,
             labels=batch.labels,
+            negatives=batch.negatives if len(batch.negatives) else None,
         )
 
     def _branches(self) -> list[nn.Module]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from engine.errors import TrainingError
 from engine.networks import DualEncoder, build_network
@@ -17,7 +18,8 @@ from engine.training.average import WeightAverage
 from engine.training.batch import Batch
 from engine.training.branches import BranchRunner
 from engine.training.gradients import Gradients, Outcome
-from engine.training.losses import build_loss
+from engine.training.losses import Loss, build_loss, loss_options
+from engine.training.mining import Classes
 from engine.training.optimisers import build_optimiser, sam_of
 from engine.training.ranks import Ranks
 from engine.training.recipes import Recipe
@@ -26,20 +28,29 @@ from engine.training.recipes import Recipe
 class Learner:
     """A model that a recipe describes, ready to take steps.
 
+    Args:
+        classes: says how photos are labelled, for a loss with weights for every class.
+
     Attributes:
         model, loss: what has weights.
         average: the moving average of the model's, which is validated and exported.
         runner: runs the model's branches; only between :meth:`open` and :meth:`close`.
     """
 
-    def __init__(self, recipe: Recipe, device: torch.device, ranks: Ranks) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        device: torch.device,
+        ranks: Ranks,
+        classes: Callable[[], Classes | None] = lambda: None,
+    ) -> None:
         self.recipe, self.device, self.ranks = recipe, device, ranks
         how = recipe.optimiser
         torch.manual_seed(recipe.seed)
         model = build_network(recipe.network.name, recipe.network_options)
         if recipe.network.pretrained:
             load_pretrained(model, read_checkpoint(Path(recipe.network.pretrained)))
-        self.loss = build_loss(recipe.loss.name, recipe.loss.options).to(device)
+        self.loss = _loss(recipe, model, classes).to(device)
         if self.loss.learns_scale:
             model.learn_scale(self.loss.start_scale)
         _check_blocks(model.query, recipe)
@@ -72,6 +83,27 @@ class Learner:
             exclude=self.recipe.loss.exclude_m > 0,
         )
         return self.runner
+
+    def start_from(self, pictures: Callable[[nn.Module], Iterable[Tensor]]) -> None:
+        """Show pictures to the branches that start from data (a dictionary), before the very first step.
+
+        Args:
+            pictures: normalised images [N, 3, H, W] for a branch, as many as there are.
+
+        Raises:
+            TrainingError: when they do not suffice.
+        """
+        branches = {id(b): b for b in (self.model.query, self.model.reference)}
+        wanting: list[Any] = [b for b in branches.values() if getattr(b, "wants_data", False)]
+        for branch in wanting:
+            images = (some.to(self.device) for some in pictures(branch))
+            try:
+                branch.initialise(images, seed=self.recipe.seed)
+            except ValueError as error:
+                raise TrainingError(f"the network cannot start from this data: {error}") from error
+            self.ranks.share(branch.parameters())
+        if wanting:
+            self.average = WeightAverage(self.model, self.recipe.optimiser.average)
 
     def close(self) -> None:
         """End what :meth:`open` began."""
@@ -170,6 +202,24 @@ class Learner:
         torch.set_rng_state(state["rng"])
         if self.device.type == "cuda" and "cuda_rng" in state:
             torch.cuda.set_rng_state(state["cuda_rng"], self.device)
+
+
+def _loss(recipe: Recipe, model: DualEncoder, classes: Callable[[], Classes | None]) -> Loss:
+    """The recipe's loss; what it must know of network and classes is filled in where the recipe is silent."""
+    name, options = recipe.loss.name, dict(recipe.loss.options)
+    asked = loss_options(name) - set(options)
+    if "dim" in asked:
+        options["dim"] = model.query.dim
+    if "classes" in asked:
+        labelled = classes()
+        if labelled is None:
+            raise TrainingError(
+                f'the loss "{name}" is for labelled photos',
+                None,
+                'Say how places become classes in "data.classes"',
+            )
+        options["classes"] = list(labelled.sizes)
+    return build_loss(name, options)
 
 
 def _check_blocks(branch: nn.Module, recipe: Recipe) -> None:

@@ -43,20 +43,27 @@ def parameter_groups(how: OptimiserSection, named: Named) -> list[dict[str, Any]
     With ``how.decay_all`` everything decays alike, as in most authors' code; else weights alone: neither norms,
     biases and scales (one dimension or none) nor positions and tokens (:data:`NO_DECAY`).
     """
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
+    groups: dict[tuple[bool, bool, float], list[nn.Parameter]] = {}
     for name, parameter in named:
         if not parameter.requires_grad:
             continue
         decays = how.decay_all or (parameter.ndim > 1 and name.rsplit(".", 1)[-1] not in NO_DECAY)
-        groups.setdefault((name.startswith(LOSS_PREFIX), decays), []).append(parameter)
+        of_loss = name.startswith(LOSS_PREFIX)
+        factor = how.loss_rate if of_loss else _factor(how, name)
+        groups.setdefault((of_loss, decays, factor), []).append(parameter)
     return [
         {
             "params": parameters,
             "weight_decay": how.decay if decays else 0.0,
-            "rate_factor": how.loss_rate if of_loss else 1.0,
+            "rate_factor": factor,
         }
-        for (of_loss, decays), parameters in sorted(groups.items())
+        for (_, decays, factor), parameters in sorted(groups.items(), key=lambda item: item[0])
     ]
+
+
+def _factor(how: OptimiserSection, name: str) -> float:
+    parts = name.split(".")
+    return next((float(factor) for key, factor in how.rates.items() if key in parts), 1.0)
 
 
 def sam_of(how: OptimiserSection, optimiser: Optimizer, named: Named) -> Sam | None:

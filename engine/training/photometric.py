@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from engine.training.sections import PhotometricSection, Triple
+from engine.training.sections import PhotometricSection, TileSection, Triple
 
 _SHEET = 1 << 20
 
@@ -59,8 +59,16 @@ def draw_light(count: int, how: PhotometricSection, rng: np.random.Generator) ->
     return Light(levels, matrix, offset, noise, rng.integers(0, _SHEET, count), blurred)
 
 
-def recolour(images: NDArray[np.uint8], mean: Triple, std: Triple, light: Light) -> Tensor:
-    """Change and normalise images uint8 [N, H, W, 3]; float32 [N, 3, H, W]."""
+def recolour(
+    images: NDArray[np.uint8], mean: Triple, std: Triple, light: Light, channels: str = "RGB"
+) -> Tensor:
+    """Change and normalise images uint8 [N, H, W, 3]; float32 [N, 3, H, W].
+
+    ``channels`` is the order in which they come out, ``RGB`` or ``BGR``, and that of ``mean`` and ``std``.
+    """
+    if channels == "BGR":
+        (b, g, r), (sb, sg, sr) = mean, std
+        return recolour(images, (r, g, b), (sr, sg, sb), light).flip(1)
     scale = 1 / np.array(std)
     matrix = (light.matrix * scale[None, :, None]).astype(np.float32)
     offset = ((light.offset - np.array(mean)) * scale).astype(np.float32)
@@ -79,6 +87,13 @@ def recolour(images: NDArray[np.uint8], mean: Triple, std: Triple, light: Light)
         index = torch.from_numpy(np.flatnonzero(light.blurred))
         out[index] = F.avg_pool2d(out[index], 3, 1, 1, count_include_pad=False)
     return out
+
+
+def recolour_tiles(tiles: NDArray[np.uint8], how: TileSection, light: Light) -> Tensor:
+    """As :func:`recolour`; the extents of one place [N, S, H, W, 3] share their light: [N, S, 3, H, W]."""
+    if tiles.ndim == 4:
+        return recolour(tiles, how.mean, how.std, light, how.channels)
+    return torch.stack([recolour_tiles(tiles[:, i], how, light) for i in range(tiles.shape[1])], 1)
 
 
 @lru_cache(maxsize=4)

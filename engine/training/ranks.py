@@ -41,7 +41,7 @@ class Ranks:
 
     def gather(self, mine: Tensor) -> Tensor:
         """[b, ...] of every rank as one [B, ...], in the order of the ranks; no gradient passes."""
-        if self.count == 1:
+        if self.count == 1 or not len(mine):
             return mine
         parts = [
             torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(self.count)
@@ -61,6 +61,12 @@ class Ranks:
         for parameter, grad, piece in zip(with_grad, grads, pieces, strict=True):
             # Into the gradient's own layout: fused optimisers read both by memory.
             parameter.grad = grad.copy_(piece.view_as(grad))
+
+    def share(self, tensors: Iterable[Tensor]) -> None:
+        """Give everyone the first rank's values, in place."""
+        if self.count > 1:
+            for tensor in tensors:
+                dist.broadcast(tensor.detach(), 0)
 
     def agree(self, value: float) -> float:
         """What the first rank says."""

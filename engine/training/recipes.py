@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import tomllib
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
@@ -17,6 +18,7 @@ from engine.errors import TrainingError
 from engine.training.schedules import SCHEDULES
 from engine.training.sections import (
     AboutSection,
+    AugmentSection,
     BatchSection,
     CanvasSection,
     DataSection,
@@ -48,6 +50,7 @@ class Recipe:
     query: QuerySection = field(default_factory=QuerySection)
     batch: BatchSection = field(default_factory=BatchSection)
     photometric: PhotometricSection = field(default_factory=PhotometricSection)
+    augment: AugmentSection = field(default_factory=AugmentSection)
     mining: MiningSection = field(default_factory=MiningSection)
     loss: LossSection = field(default_factory=LossSection)
     optimiser: OptimiserSection = field(default_factory=OptimiserSection)
@@ -89,9 +92,12 @@ class Recipe:
             projection=canvas.projection,
             fit=canvas.fit,
             resize=canvas.resize,
+            channels=canvas.channels,
             top_deg=None if plain else canvas.top_deg,
             bottom_deg=None if plain else canvas.bottom_deg,
-            fov_trained_deg=(query.fov_min if query.full_share < 1 else 360.0, 360.0),
+            fov_trained_deg=None
+            if plain
+            else (query.fov_min if query.full_share < 1 else 360.0, 360.0),
         )
 
     @property
@@ -104,9 +110,12 @@ class Recipe:
             mean=tile.mean,
             std=tile.std,
             projection=tile.projection,
+            fit=tile.fit,
             resize=tile.resize,
+            channels=tile.channels,
+            polar=tile.polar,
             tile_pixels=tile.pixels,
-            radii=tile.radii if tile.projection == "polar" else None,
+            radii=tile.radii if tile.projection == "polar" and tile.polar == "centred" else None,
         )
 
 
@@ -244,7 +253,38 @@ def _check(recipe: Recipe) -> None:
         recipe.optimiser.schedule in SCHEDULES,
         f'"optimiser.schedule" is not one of {", ".join(SCHEDULES)}',
     )
+    need(0 < recipe.optimiser.drop <= 1, '"optimiser.drop" must be above 0 and at most 1')
+    factors = recipe.optimiser.rates.values()
+    need(
+        all(isinstance(f, int | float) and f >= 0 for f in factors),
+        '"optimiser.rates" must be numbers, 0 or more',
+    )
+    _check_augment(recipe, need)
     need(recipe.optimiser.rho > 0, '"optimiser.rho" must be above 0')
+
+
+def _check_augment(recipe: Recipe, need: Callable[[bool, str], None]) -> None:
+    how, labelled = recipe.augment, bool(recipe.data.classes)
+    least, most = how.occlude_area
+    for name in ("jitter_share", "blur_share", "occlude_share"):
+        need(0 <= getattr(how, name) <= 1, f'"augment.{name}" must be between 0 and 1')
+    reach = (how.brightness, how.contrast, how.saturation)
+    need(min(reach) >= 0 and 0 <= how.hue <= 0.5, '"augment.hue" must be from 0 to 0.5')
+    need(0 < least <= most <= 1, '"augment.occlude_area" must rise between 0 and 1')
+    need(0 < how.crop <= 1, '"augment.crop" must be above 0 and at most 1')
+    need(
+        recipe.canvas.projection == "plain" or (how.crop == 1 and how.random_operations == 0),
+        '"augment.crop" and "augment.random_operations" are for plain photos ("canvas.projection")',
+    )
+    chosen = ("places", "class-groups")
+    need(
+        not labelled or recipe.mining.name in chosen,
+        f'with "data.classes", "mining.name" must be one of {", ".join(chosen)}',
+    )
+    need(
+        not (labelled or recipe.mining.name.startswith("tuples-")) or not recipe.batch.flip,
+        '"batch.flip" must be false where photos are compared with photos: a mirrored place is another one',
+    )
 
 
 def _plain(value: Any) -> Any:

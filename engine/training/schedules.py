@@ -62,5 +62,11 @@ def learning_rate(how: OptimiserSection, step: int, share: float) -> float:
     # The steps there are in all, at the pace so far; exact where the share is that of the steps.
     steps = step / share if share > 0 else how.steps
     return how.rate * rate_factor(
-        how.schedule, step, steps, warmup=how.warmup, final=how.final, drops=how.drops
+        how.schedule,
+        step,
+        steps,
+        warmup=how.warmup,
+        final=how.final,
+        drops=how.drops,
+        drop=how.drop,
     )

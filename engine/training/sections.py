@@ -36,10 +36,13 @@ class TileSection:
 
     ``polar``: its polar image, whose row radii grow from ``near_m`` to ``far_m`` by ``radius_power``. ``plain``: the
     tile itself, cut at ``pixels`` and brought to ``height`` by ``width``. ``extents_m`` (plain only): several cuts of
-    one place, read together, instead of the one of ``extent_m``.
+    one place, read together, instead of the one of ``extent_m``. ``resize``, ``fit``, ``channels`` (``mean`` and
+    ``std`` are in their order) and ``polar`` are those of :class:`engine.encoder.Branch`; SAFA's polar image has its
+    own radii.
     """
 
     projection: Literal["polar", "plain"] = "polar"
+    fit: Literal["stretch", "pad", "crop"] = "stretch"
     resize: Literal["area", "bilinear", "bicubic", "linear", "gaussian"] = "area"
     extent_m: float = 100.0
     extents_m: tuple[float, ...] = ()
@@ -52,6 +55,8 @@ class TileSection:
     index_stride_m: float = 8.0
     mean: Triple = (0.45, 0.45, 0.45)
     std: Triple = (0.25, 0.25, 0.25)
+    channels: Literal["RGB", "BGR"] = "RGB"
+    polar: Literal["centred", "safa"] = "centred"
 
     @property
     def radii(self) -> tuple[float, ...]:
@@ -79,6 +84,7 @@ class CanvasSection:
     query_subshifts: int = 2
     mean: Triple = (0.45, 0.45, 0.45)
     std: Triple = (0.25, 0.25, 0.25)
+    channels: Literal["RGB", "BGR"] = "RGB"
 
 
 @dataclass(frozen=True)
@@ -147,10 +153,62 @@ class PhotometricSection:
 
 
 @dataclass(frozen=True)
+class AugmentSection:
+    """Further changes of the pictures, each picture on its own, none unless asked for; see
+    :mod:`engine.training.variation`.
+
+    Args:
+        sides: whose pictures are changed.
+        brightness, contrast, saturation, hue: how far colours may go, as :class:`engine.training.augment.ColourJitter`
+            has them; ``jitter_share`` of the pictures are changed so.
+        random_operations: of torchvision's RandAugment at its usual strength, how many are done to every picture
+            (photos that are no panoramas, alone: some move the picture).
+        crop: a photo's cut of random size, brought back to the full one, covers at least this share of it; 1: all
+            (likewise).
+        blur_share: of the pictures, blurred by a Gaussian of up to ``blur_sigma`` pixels.
+        occlude_share: of the pictures, in which from the least to the most of ``occlude_holes`` rectangles are
+            covered, each from the least to the most of ``occlude_area`` of the picture.
+    """
+
+    sides: Literal["both", "photos", "tiles"] = "both"
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    jitter_share: float = 1.0
+    random_operations: int = 0
+    crop: float = 1.0
+    blur_share: float = 0.0
+    blur_sigma: float = 1.5
+    occlude_share: float = 0.0
+    occlude_holes: tuple[int, int] = (1, 1)
+    occlude_area: tuple[float, float] = (0.02, 0.2)
+
+    @property
+    def jitters(self) -> bool:
+        """Whether colours are changed."""
+        reach = self.brightness, self.contrast, self.saturation, self.hue
+        return any(reach) and self.jitter_share > 0
+
+    @property
+    def any(self) -> bool:
+        """Whether anything is asked for."""
+        return (
+            self.jitters
+            or self.random_operations > 0
+            or self.crop < 1
+            or self.blur_share > 0
+            or self.occlude_share > 0
+        )
+
+
+@dataclass(frozen=True)
 class MiningSection:
     """Which pairs meet in a batch: a name of :mod:`engine.training.mining`; all further keys are its options.
 
-    ``drawn`` is the towns' own way, by neighbourhood (see :class:`BatchSection`).
+    ``drawn`` is the towns' own way, by neighbourhood (see :class:`BatchSection`). With ``tuples-random``,
+    ``tuples-partial`` and ``tuples-full`` a batch is ``batch.size`` tuples of photos of the street: a photo, the
+    photo of the database that shows its place best, and mined ones that do not.
     """
 
     name: str = "drawn"
@@ -178,10 +236,13 @@ class OptimiserSection:
         name: the optimiser; ``sam`` a second look at a worse place nearby before every step, ``rho`` away.
         rate: the highest learning rate; ``schedule`` leads to it over ``warmup`` steps and down to ``final`` of it
             over ``steps``. A budget of minutes, given when the training is started, takes the place of ``steps``.
-        drops: shares of the training after which the rate falls to a tenth, with the schedule ``step``.
+        drops: shares of the training after which the rate falls to ``drop`` of what it was, with the schedule
+            ``step``.
         decay: weight decay, of weights alone (norms, biases and scales do not decay), or with ``decay_all`` of all.
         momentum: of ``sgd``; eta: of ``asam-samsung``.
         loss_rate: the factor on the learning rate of the loss's own weights, where it has some.
+        rates: factors on the learning rate of parts of the network: the weights whose names hold a key between dots
+            (``crn``: CRN's mask) take the first such key's.
         clip: largest norm of the gradient; 0: any.
         average: decay of the moving average of the weights, which is what is validated and exported.
         precision: of the branches' computing; weights and losses stay fp32.
@@ -195,11 +256,13 @@ class OptimiserSection:
     schedule: str = "cosine"
     final: float = 0.01
     drops: tuple[float, ...] = (0.6, 0.8)
+    drop: float = 0.1
     decay: float = 0.05
     decay_all: bool = False
     momentum: float = 0.9
     eta: float = 0.01
     loss_rate: float = 1.0
+    rates: Options = field(default_factory=dict)
     warmup: int = 150
     clip: float = 5.0
     steps: int = 40_000
@@ -230,6 +293,13 @@ class DataSection:
     ``format`` is ``towns``, or one of :mod:`engine.datasets` with its splits, whose options are all further keys.
     The towns named are rendered when the data folder lacks them; none: the folder is taken as it is. ``towns`` and
     ``validation`` are seeds; every training town gives ``pairs`` places from ``area_km2``.
+
+    ``classes`` makes a set of photos, labelled by place, of the data: ``by`` is one of
+    :mod:`engine.training.photo_classes` and its further keys are options. Then no tiles are read: a batch is photos
+    and their labels, chosen by the mining ``places`` or ``class-groups``.
+
+    ``validation_format`` and ``validation_folder`` (relative to the data's) are where the validation split is, if it
+    belongs to another dataset; it is opened without options.
     """
 
     format: str = "towns"
@@ -237,9 +307,12 @@ class DataSection:
     validation_split: str = "val"
     towns: tuple[int, ...] = ()
     validation: tuple[int, ...] = ()
+    validation_format: str = ""
+    validation_folder: str = ""
     pairs: int = 1600
     validation_pairs: int = 500
     area_km2: float = 1.0
+    classes: Options = field(default_factory=dict)
     options: Options = field(default_factory=dict)
 
 

@@ -12,6 +12,8 @@ from engine.training.towns import TownPairs
 from engine.world.cache import town_folder
 
 TOWNS = "towns"
+TUPLES = "tuples-"
+"""How the names of samplers begin that want :class:`engine.training.photo_source.TuplePhotos`."""
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,20 @@ class SourcePlan:
         Raises:
             DatasetError: naming what is missing or wrong.
         """
-        if self.recipe.data.format == TOWNS:
-            return TownPairs([open_town(self.data / name) for name in self.names], self.recipe)
+        recipe, split = self.recipe, self.recipe.data.train_split
+        if recipe.data.format == TOWNS:
+            return TownPairs([open_town(self.data / name) for name in self.names], recipe)
+        if recipe.data.classes:
+            from engine.training.photo_source import LabelledPhotos
+
+            return LabelledPhotos(recipe, self.data, split)
+        if recipe.mining.name.startswith(TUPLES):
+            from engine.training.photo_source import TuplePhotos
+
+            return TuplePhotos(recipe, self.data, split)
         from engine.training.dataset_pairs import DatasetPairs
 
-        return DatasetPairs(self.recipe, self.data, self.recipe.data.train_split)
+        return DatasetPairs(recipe, self.data, split)
 
 
 def plan_source(recipe: Recipe, data: Path, names: tuple[str, ...] = ()) -> SourcePlan:

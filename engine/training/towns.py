@@ -14,8 +14,9 @@ from engine.encoder import project_photo, shape_tiles
 from engine.photo.projections import View, perspective_from_panorama
 from engine.training.batch import WHOLE, Batch, Indices, Part, near_pairs
 from engine.training.cache import CachedTown
-from engine.training.photometric import Light, draw_light, recolour
+from engine.training.photometric import draw_light
 from engine.training.recipes import Recipe
+from engine.training.variation import draw_variation, to_inputs
 from engine.training.views import (
     Cameras,
     draw_cameras,
@@ -136,6 +137,7 @@ class TownPairs:
         recipe, mine = self.recipe, part.of(len(drawn.town))
         pairs = self._first[drawn.town] + drawn.pair
         lights = [draw_light(len(pairs), recipe.photometric, rng).part(mine) for _ in range(2)]
+        varied = draw_variation(recipe.augment, rng, mine.start)
         own = drawn.part(mine)
         canvases, seen_pixels = self._canvases(own)
         tiles = self._tiles(own)
@@ -149,15 +151,12 @@ class TownPairs:
                 tiles[i] = np.roll(tiles[i], own.tile_roll[i], axis=1)
             else:
                 tiles[i] = np.rot90(tiles[i], -int(own.quarters[i]), axes=(-3, -2))
-        tile, canvas, blocks = recipe.tile, recipe.canvas, recipe.network.azimuth_blocks
-        mask = torch.from_numpy(seen_pixels)
         too_near = self._too_near(drawn)
-        photos = recolour(canvases, canvas.mean, canvas.std, lights[0])
+        photos, grounds, seen = to_inputs(recipe, canvases, seen_pixels, tiles, lights, varied)
         return Batch(
-            # The margin of a padded photo is black, as its authors pad; only a canvas has parts that are not there.
-            photos * mask[:, None] if canvas.projection == "equirectangular" else photos,
-            _recolour_tiles(tiles, tile.mean, tile.std, lights[1]),
-            torch.from_numpy(seen_blocks(seen_pixels, blocks)),
+            photos,
+            grounds,
+            torch.from_numpy(seen_blocks(seen, recipe.network.azimuth_blocks)),
             torch.from_numpy(self._shift(drawn)),
             torch.from_numpy(too_near),
             torch.from_numpy(pairs),
@@ -247,18 +246,6 @@ class TownPairs:
             )
             how = View("perspective", float(cameras.assumed_fov_deg[i]))
         return project_photo(shown, how, self.recipe.query_branch)[0]
-
-
-def _recolour_tiles(
-    tiles: NDArray[np.uint8],
-    mean: tuple[float, float, float],
-    std: tuple[float, float, float],
-    light: Light,
-) -> torch.Tensor:
-    """As :func:`recolour`; the extents of one place share their light."""
-    if tiles.ndim == 4:
-        return recolour(tiles, mean, std, light)
-    return torch.stack([recolour(tiles[:, i], mean, std, light) for i in range(tiles.shape[1])], 1)
 
 
 def _in_pieces(indices: Indices, cameras: Cameras) -> list[Indices]:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from engine.errors import NadirError, TrainingError
 from engine.networks import DualEncoder
 from engine.training.average import WeightAverage
-from engine.training.batch import Batch, Indices, PairSource
+from engine.training.batch import Batch, Indices, PairSource, PhotoSource
 from engine.training.branches import BranchRunner
 from engine.training.checkpoints import load_checkpoint, save_checkpoint
 from engine.training.control import Control
@@ -22,7 +24,7 @@ from engine.training.gradients import Outcome
 from engine.training.learner import Learner
 from engine.training.loader import batches
 from engine.training.memory import peak_bytes
-from engine.training.mining import Sampler, build_sampler
+from engine.training.mining import Classes, Sampler, build_sampler
 from engine.training.ranks import Ranks
 from engine.training.recipes import Recipe
 from engine.training.schedules import learning_rate
@@ -90,10 +92,10 @@ class Trainer:
         self.report_every = report_every
         self.ranks = ranks or Ranks()
         self.control = Control(out)
-        self.learner = Learner(recipe, self.device, self.ranks)
+        self.progress = Progress()
+        self.learner = Learner(recipe, self.device, self.ranks, self._classes)
         self.sampler: Sampler | None = None
         self._orders: list[Indices] | None = None
-        self.progress = Progress()
         self._validation: Validation | None = None
 
     def resume(self, path: Path) -> None:
@@ -138,6 +140,8 @@ class Trainer:
         runner = self.learner.open()
         try:
             self._announce()
+            if self.progress.step == 0:
+                self.learner.start_from(self._pictures)
             while self.share() < 1.0 and end == "done":
                 end = self._epoch(self._begin_epoch(runner))
             if end == "done" and not self._validated():
@@ -258,22 +262,38 @@ class Trainer:
                 break
             pairs = wanted[first : first + size]
             rng = np.random.default_rng((recipe.seed, progress.epoch, first))
-            batch = source.make(pairs, rng).to(
+            batch = _look(source, pairs, rng).to(
                 self.device, channels_last=recipe.optimiser.channels_last
             )
             query, reference = runner.forward(batch.canvases, batch.tiles, keep=False)
             sampler.update(pairs, query.cpu(), reference.cpu())
 
     def _make_sampler(self, plan: SourcePlan) -> Sampler:
-        recipe = self.recipe
-        size = recipe.batch.size * self.ranks.count
+        recipe, source = self.recipe, plan.open()
+        photos = source if isinstance(source, PhotoSource) else None
         return build_sampler(
             recipe.mining.name,
             recipe.mining.options,
-            positions=plan.open().positions(),
-            batch_size=size,
+            positions=source.positions(),
+            batch_size=recipe.batch.size * self.ranks.count,
             seed=recipe.seed,
+            classes=photos.classes if photos else None,
+            queries=photos.queries if photos else 0,
         )
+
+    def _classes(self) -> Classes | None:
+        source = self._plan().open()
+        return source.classes if isinstance(source, PhotoSource) else None
+
+    def _pictures(self, branch: nn.Module) -> Iterator[Tensor]:
+        """Pictures of the data for one branch, any, none twice, in pieces that fit the memory."""
+        recipe, source = self.recipe, self._plan().open()
+        rng = np.random.default_rng((recipe.seed, 0))
+        order = rng.permutation(len(source))
+        size = recipe.batch.chunk or recipe.batch.size
+        for first in range(0, len(order), size):
+            batch = _look(source, order[first : first + size], rng)
+            yield batch.canvases if branch is self.model.query else batch.tiles
 
     def _validated(self) -> bool:
         done = self.progress.validations
@@ -400,6 +420,11 @@ class _Window:
         self.loss += loss
         self.waited += waited
         self.seconds += seconds
+
+
+def _look(source: PairSource, pairs: Indices, rng: np.random.Generator) -> Batch:
+    """Some pairs, for whoever wants to see them; photos alone as they are."""
+    return source.look(pairs) if isinstance(source, PhotoSource) else source.make(pairs, rng)
 
 
 def _decisive(recipe: dict[str, Any]) -> dict[str, Any]:

@@ -46,7 +46,7 @@ def open_validation(recipe: Recipe, data: Path) -> Validation | None:
         return TownValidation(towns[0], recipe) if towns else None
     from engine.training.validate_dataset import DatasetValidation
 
-    return DatasetValidation.open(recipe, data)
+    return DatasetValidation.open(recipe, data / recipe.data.validation_folder)
 
 
 def encode(branch: nn.Module, images: NDArray[np.float32], precision: str) -> Tensor:

@@ -44,9 +44,10 @@ class DatasetValidation:
         Raises:
             DatasetError: when it cannot be read.
         """
-        options = dict(recipe.data.options)
-        options["split"] = recipe.data.validation_split
-        return cls(recipe, open_dataset(recipe.data.format, folder, **options))
+        data = recipe.data
+        options = {} if data.validation_format else dict(data.options)
+        options["split"] = data.validation_split
+        return cls(recipe, open_dataset(data.validation_format or data.format, folder, **options))
 
     def measure(self, model: DualEncoder, *, pictures: Path | None, step: int) -> dict[str, Any]:
         """See :class:`engine.training.validate.Validation`; R@1, R@5, R@10 and R@1% of the references."""

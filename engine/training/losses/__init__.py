@@ -15,6 +15,7 @@ from engine.training.losses.base import (
     LossContext,
     build_loss,
     loss_names,
+    loss_options,
     register_loss,
 )
 from engine.training.losses.sector import sector_info_nce, shift_scores, shift_targets
@@ -27,6 +28,7 @@ __all__ = [
     "info_nce",
     "labelled",
     "loss_names",
+    "loss_options",
     "register_loss",
     "sector",
     "sector_info_nce",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -103,6 +104,13 @@ def build_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
 def loss_names() -> list[str]:
     """Every loss that can be built."""
     return sorted(_BUILDERS)
+
+
+def loss_options(name: str) -> set[str]:
+    """The options that a loss's builder names; none for a loss that nobody knows."""
+    if name not in _BUILDERS:
+        return set()
+    return set(inspect.signature(_BUILDERS[name]).parameters)
 
 
 def unit(descriptors: Tensor, normalise: bool = True) -> Tensor:

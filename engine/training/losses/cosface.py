@@ -21,9 +21,10 @@ from engine.training.losses.base import Loss, LossContext, register_loss, unit
 class CosFace(Loss):
     """A classifier whose weights are trained with the network and thrown away after.
 
-    A batch is of one group. Labels count through the groups: a label below ``classes[0]`` is of the first, and so
-    on (see :class:`engine.training.classes.PlaceClasses`). References, where there are any, are further images of
-    the same places.
+    A batch is of one group, or of several, whose losses are added (EigenPlaces' two). Labels count through the
+    groups: a label below ``classes[0]`` is of the first, and so on (see
+    :class:`engine.training.classes.PlaceClasses`). References, where there are any, are further images of the same
+    places. A training fills ``dim`` and ``classes`` in.
 
     Args:
         dim: numbers in a descriptor.
@@ -58,13 +59,17 @@ class CosFace(Loss):
         """The loss of a batch."""
         if context.labels is None:
             raise ValueError("CosFace needs labels")
-        labels = context.labels
-        group = int(torch.searchsorted(self.starts, labels[0], right=True)) - 1
-        if not 0 <= group < len(self.weights):
+        labels = torch.cat([context.labels, context.labels[: len(reference)]])
+        descriptors = torch.cat([query, reference])
+        groups = torch.searchsorted(self.starts, labels, right=True) - 1
+        if int(groups.min()) < 0 or int(groups.max()) >= len(self.weights):
             raise ValueError("a label belongs to no class")
-        labels = torch.cat([labels, labels[: len(reference)]]) - self.starts[group]
-        logits = self.logits(torch.cat([query, reference]), labels, group)
-        return F.cross_entropy(logits, labels)
+        losses = []
+        for group in groups.unique().tolist():
+            own = groups == group
+            within = labels[own] - self.starts[group]
+            losses.append(F.cross_entropy(self.logits(descriptors[own], within, group), within))
+        return torch.stack(losses).sum()
 
     def logits(self, descriptors: Tensor, labels: Tensor, group: int = 0) -> Tensor:
         """[N, C] of descriptors [N, D] and labels int [N] within a group."""

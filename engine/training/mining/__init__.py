@@ -1,7 +1,16 @@
 """Mining: which pairs meet in a batch. Importing this package registers every sampler."""
 
-from engine.training.mining import clusters, hard, neighbours, random, tuples
+from engine.training.mining import (
+    clusters,
+    hard,
+    labelled,
+    neighbours,
+    photo_tuples,
+    random,
+    tuples,
+)
 from engine.training.mining.base import (
+    Classes,
     Pairs,
     Sampler,
     build_sampler,
@@ -10,12 +19,15 @@ from engine.training.mining.base import (
 )
 
 __all__ = [
+    "Classes",
     "Pairs",
     "Sampler",
     "build_sampler",
     "clusters",
     "hard",
+    "labelled",
     "neighbours",
+    "photo_tuples",
     "random",
     "register_sampler",
     "sampler_names",

@@ -16,6 +16,61 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True)
+class Classes:
+    """Which images show the same place.
+
+    Attributes:
+        labels: [N], the class of each image, -1: none. Classes are counted through the groups, one after the other.
+        sizes: how many classes each group has; a group may be a city, or what is trained together.
+    """
+
+    labels: Indices
+    sizes: tuple[int, ...]
+
+    def in_group(self, group: int) -> Indices:
+        """The classes of a group."""
+        first = sum(self.sizes[:group])
+        return np.arange(first, first + self.sizes[group])
+
+    def batches(
+        self, epoch: int, batch_size: int, count: int, seed: int, *, together: int = 1
+    ) -> list[Indices]:
+        """``count`` batches of images for epoch ``epoch`` (from 1), which trains one group after the other.
+
+        Each image is drawn at random from its class, and each class comes once before any comes again: rounds of all
+        classes in random order, whose last incomplete batch is dropped, as the authors of CosPlace load them.
+
+        Args:
+            together: groups that an epoch trains at once, each with an equal part of every batch.
+
+        Raises:
+            ValueError: when a group has fewer classes than its part of a batch.
+        """
+        if batch_size % together or len(self.sizes) % together:
+            raise ValueError(f"{together} groups at once do not divide a batch and the groups")
+        first = (epoch - 1) * together % len(self.sizes)
+        order = np.argsort(self.labels, kind="stable")
+        starts = np.searchsorted(self.labels[order], np.arange(sum(self.sizes) + 1))
+        rng = np.random.default_rng((seed, epoch))
+        parts = []
+        for group in range(first, first + together):
+            rounds = self._rounds(group, batch_size // together, count, rng)
+            parts.append([order[rng.integers(starts[c], starts[c + 1])] for c in rounds])
+        return [np.concatenate(part) for part in zip(*parts, strict=True)]
+
+    def _rounds(self, group: int, size: int, count: int, rng: np.random.Generator) -> list[Indices]:
+        """``count`` times ``size`` classes of a group."""
+        classes = self.in_group(group)
+        if len(classes) < size:
+            raise ValueError(f"a group has {len(classes)} classes, fewer than a batch")
+        found: list[Indices] = []
+        while len(found) < count:
+            drawn = rng.permutation(classes)
+            found += [drawn[i : i + size] for i in range(0, len(drawn) - size + 1, size)]
+        return found[:count]
+
+
+@dataclass(frozen=True)
 class Pairs:
     """What a sampler is told of the pairs, numbered from 0.
 
@@ -23,11 +78,15 @@ class Pairs:
         positions: [N, 2] metres on a plane, not a number where unknown.
         batch_size: pairs in a batch, over all processes.
         seed: what chance follows from, together with the number of the epoch.
+        classes: where what is numbered are labelled images.
+        queries: where what is numbered are photos, and after them those of a database: how many photos there are.
     """
 
     positions: NDArray[np.float64]
     batch_size: int
     seed: int
+    classes: Classes | None = None
+    queries: int = 0
 
     def __len__(self) -> int:
         return len(self.positions)
@@ -89,6 +148,8 @@ def build_sampler(
     positions: NDArray[np.float64],
     batch_size: int,
     seed: int,
+    classes: Classes | None = None,
+    queries: int = 0,
 ) -> Sampler:
     """Build the sampler ``name``; see :class:`Pairs` for the rest.
 
@@ -104,7 +165,7 @@ def build_sampler(
             None,
             "Choose a smaller batch.size",
         )
-    pairs = Pairs(np.asarray(positions, np.float64), batch_size, seed)
+    pairs = Pairs(np.asarray(positions, np.float64), batch_size, seed, classes, queries)
     try:
         return _BUILDERS[name](pairs, **(options or {}))
     except (TypeError, ValueError) as error:
