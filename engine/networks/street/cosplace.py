@@ -23,6 +23,7 @@ from engine.networks.street.pooling import Gem
 from engine.networks.street.published import (
     as_size,
     found,
+    one_input,
     prefixed,
     preprocessing,
     resnet_of,
@@ -68,7 +69,7 @@ def cosplace(
 
 @register_network(NETWORK)
 def _build(options: Mapping[str, Any]) -> DualEncoder:
-    return shared(cosplace(**options))
+    return shared(cosplace(**one_input(options)))
 
 
 class CosPlaceHead(AdditiveHead):

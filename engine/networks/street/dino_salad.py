@@ -70,12 +70,12 @@ def megaloc(
 
 @register_network(SALAD)
 def _build_salad(options: Mapping[str, Any]) -> DualEncoder:
-    return shared(salad(**options))
+    return shared(salad(**one_input(options)))
 
 
 @register_network(MEGALOC)
 def _build_megaloc(options: Mapping[str, Any]) -> DualEncoder:
-    return shared(megaloc(**options))
+    return shared(megaloc(**one_input(options)))
 
 
 def _dinov2_of(shapes: Shapes) -> dict[str, Any] | None:

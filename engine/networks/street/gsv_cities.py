@@ -32,6 +32,7 @@ from engine.networks.street.pooling import Gem
 from engine.networks.street.published import (
     as_size,
     found,
+    one_input,
     prefixed,
     preprocessing,
     resnet_of,
@@ -101,7 +102,7 @@ HEADS = {"gem": GemHead, "cosplace": CosPlaceHead, "conv-ap": ConvAp}
 
 @register_network(NETWORK)
 def _build(options: Mapping[str, Any]) -> DualEncoder:
-    return shared(gsv_cities(**options))
+    return shared(gsv_cities(**one_input(options)))
 
 
 def _head_of(shapes: Shapes) -> tuple[str, str, dict[str, Any]] | None:

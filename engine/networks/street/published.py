@@ -46,6 +46,19 @@ def as_size(value: Sequence[int]) -> Size:
     return height, width
 
 
+def one_input(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of a network for both sides, whose input may be said as that of the photos and of the references.
+
+    Raises:
+        ValueError: the two sides are of different sizes.
+    """
+    kept = dict(options)
+    sizes = [as_size(kept.pop(key)) for key in ("query_size", "reference_size") if key in kept]
+    if len(set(sizes)) > 1:
+        raise ValueError("one network reads both sides, so both must have one size")
+    return {"input_size": sizes[0], **kept} if sizes else kept
+
+
 def preprocessing(
     found: Found,
     *,

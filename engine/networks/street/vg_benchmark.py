@@ -32,6 +32,7 @@ from engine.networks.street.pooling import L2_WHEN, SHALLOW, Gem, shallow, with_
 from engine.networks.street.published import (
     as_size,
     found,
+    one_input,
     prefixed,
     preprocessing,
     resnet_of,
@@ -149,7 +150,7 @@ def vg_benchmark(
 
 @register_network(NETWORK)
 def _build(options: Mapping[str, Any]) -> DualEncoder:
-    return shared(vg_benchmark(**options))
+    return shared(vg_benchmark(**one_input(options)))
 
 
 def _trunk_of(shapes: Shapes) -> tuple[str, dict[str, Any], Size] | None:
