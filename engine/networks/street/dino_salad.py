@@ -26,6 +26,7 @@ from engine.networks.street.dinov2 import DinoV2, UnderDinoV2
 from engine.networks.street.published import (
     as_size,
     found,
+    one_input,
     prefixed,
     preprocessing,
     shared,
