@@ -7,9 +7,10 @@
 from __future__ import annotations
 
 import copy
-import io
+import tempfile
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -61,25 +62,31 @@ def branch_to_onnx(
         features: whether to put out the evidence; None: where the branch has it.
     """
     features = has_evidence(branch) if features is None else features
-    graph = _Outputs(copy.deepcopy(branch).cpu().float(), features).eval()
-    for parameter in graph.parameters():
-        parameter.requires_grad_(False)
+    if any(p.device.type != "cpu" or p.dtype != torch.float32 for p in branch.parameters()):
+        branch = copy.deepcopy(branch).cpu().float()
+    was_training = branch.training
+    graph = _Outputs(branch, features).eval()
     names = _names(features)
-    file = io.BytesIO()
-    with torch.no_grad(), warnings.catch_warnings():
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
         # The exporter by tracing gives the smaller and plainer graph here; that it is the older one is known.
         warnings.simplefilter("ignore")
+        file = str(Path(folder) / "graph.onnx")
         torch.onnx.export(
             graph,
             (torch.zeros(2, *input_shape),),
-            cast(Any, file),  # the tracing exporter writes to open files too
+            file,
             input_names=["image"],
             output_names=names,
             dynamic_axes={name: {0: "N"} for name in ("image", *names)},
             opset_version=OPSET,
             dynamo=False,
         )
-    return simplify(file.getvalue())
+        branch.train(was_training)
+        return simplify(Path(file).read_bytes())
 
 
 def noise(input_shape: Sequence[int], images: int = 2) -> NDArray[np.float32]:

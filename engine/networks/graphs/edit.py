@@ -25,6 +25,7 @@ class Graph:
 
     def __init__(self, content: bytes) -> None:
         self._model = onnx.load_from_string(content)
+        del content  # a large network is here several times over as it is
         graph = self._model.graph
         self.nodes: list[NodeProto] = list(graph.node)
         self.constants: dict[str, Array] = {
@@ -34,6 +35,7 @@ class Graph:
         self.input_shape = tuple(d.dim_value for d in graph.input[0].type.tensor_type.shape.dim)[1:]
         self.outputs: list[str] = [value.name for value in graph.output]
         self._count = 0
+        del graph.node[:], graph.initializer[:], graph.value_info[:]
 
     def producers(self) -> dict[str, NodeProto]:
         """The node that makes every value."""
@@ -105,7 +107,7 @@ class Graph:
 
     def _proto(self) -> onnx.ModelProto:
         model = onnx.ModelProto()
-        model.CopyFrom(self._model_without_weights())
+        model.CopyFrom(self._model)
         nodes = _ordered(self.nodes, {*self.constants, self.input})
         model.graph.node.extend(nodes)
         read = {name for node in nodes for name in node.input} | set(self.outputs)
@@ -115,11 +117,6 @@ class Graph:
             if name in read
         )
         return model
-
-    def _model_without_weights(self) -> onnx.ModelProto:
-        graph = self._model.graph
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        return self._model
 
 
 def shape_of(name: str) -> str:

@@ -15,6 +15,7 @@ from engine.networks.graphs.edit import Graph, shape_of, tidy
 def simplify(content: bytes) -> bytes:
     """A traced graph without size arithmetic and with its scales inside the layers before them."""
     graph = Graph(content)
+    del content
     fold_sizes(graph)
     graph = Graph(tidy(graph.model()))
     fold_scales(graph)
