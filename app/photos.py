@@ -71,9 +71,11 @@ class EvidencePictures:
 
 @dataclass(frozen=True, eq=False)
 class ComparePictures:
-    """Photo and tile on the same bearings, both 360° wide.
+    """Photo and tile on the same bearings, both 360° wide; as they are where no heading is answered.
 
     Attributes:
+        aligned: whether they lie on the same bearings. Else ``photo`` and ``tile`` are the whole pictures, and all
+            that is told by bearing, elevation and distance is empty.
         centre_deg: the bearing in the middle: north for panoramas, the heading for photos that see less.
         elevation_deg: of the photo's upper and lower edge.
         radii_m: the tile rows' distance from its centre, metres, far to near.
@@ -91,6 +93,7 @@ class ComparePictures:
     parts: tuple[float, ...]
     seen: tuple[float, ...]
     centre_deg: float
+    aligned: bool = True
 
 
 @dataclass(eq=False)

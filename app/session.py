@@ -263,6 +263,12 @@ class Session(QObject):
     # Looking closer ---------------------------------------------------------------------------------------------
 
     @property
+    def knows_heading(self) -> bool:
+        """Whether the encoder in use answers headings at all; so it is taken to while there is none."""
+        pair = self.bench.pair
+        return pair is None or pair[0].card.branches.query.projection != "plain"
+
+    @property
     def evidence(self) -> EvidencePictures | None:
         """The evidence for the candidate looked at, once it is there."""
         return self.answer.evidence.get(self.answer.rank)

@@ -169,9 +169,19 @@ def evidence(
         photo_heat=heat_image(parts.photo_overlay),
         tile_heat=heat_image(parts.tile_map) if parts.tile_map is not None else None,
         kind=parts.kind,
-        why_none=" ".join(parts.notices) or why,
+        why_none=" ".join([*_attention_said(parts.kind), *parts.notices]) or why,
         raw=parts,
     )
+
+
+def _attention_said(kind: str) -> list[str]:
+    """What heat maps of attention are, which the others need not have said."""
+    if kind != "attention":
+        return []
+    words = QCoreApplication.translate(
+        "Evidence", "The heat maps show where the encoder looked, not what speaks for this match."
+    )
+    return [words]
 
 
 def compare(
@@ -191,6 +201,8 @@ def compare(
     from engine.photo.polar import even_radii, polar_warp
     from engine.photo.projections import to_canvas
 
+    if encoder.card.branches.query.projection == "plain":
+        return _side_by_side(photo, candidate, parts, index)
     width, height = UNROLLED
     query, reference = encoder.card.branches.query, encoder.card.branches.reference
     top = query.top_deg if query.top_deg is not None else BAND[0]
@@ -225,9 +237,35 @@ def compare(
         tile_heat=tile_heat,
         elevation_deg=(top, bottom),
         radii_m=tuple(row * index.manifest.extent_m / 2 for row in rows),
-        parts=tuple(float(part) for part in parts.bearings) if parts is not None else (),
-        seen=tuple(float(share) for share in parts.seen) if parts is not None else (),
+        parts=_numbers(parts.bearings) if parts is not None else (),
+        seen=_numbers(parts.seen) if parts is not None else (),
         centre_deg=centre,
+    )
+
+
+def _numbers(values: NDArray[np.float32] | None) -> tuple[float, ...]:
+    return () if values is None else tuple(float(value) for value in values)
+
+
+def _side_by_side(
+    photo: Photo, candidate: Candidate, parts: Evidence | None, index: Index
+) -> ComparePictures:
+    """For an encoder that answers no heading: nothing says which bearing of the tile the photo shows."""
+    from app.ramp import heat_image, image_from_array
+
+    tile_map = parts.tile_map if parts is not None else None
+    return ComparePictures(
+        rank=candidate.rank,
+        photo=_at_most(image_from_array(photo.pixels), UNROLLED[0]),
+        tile=image_from_array(index.crop(candidate.tile_id, TILE)),
+        photo_heat=heat_image(parts.photo_overlay) if parts is not None else None,
+        tile_heat=heat_image(tile_map) if tile_map is not None else None,
+        elevation_deg=(0.0, 0.0),
+        radii_m=(),
+        parts=(),
+        seen=(),
+        centre_deg=0.0,
+        aligned=False,
     )
 
 

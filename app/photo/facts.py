@@ -86,6 +86,7 @@ class FactsBar(QFrame):
         )
         session.answer_changed.connect(self.refresh)
         session.candidate_changed.connect(self.refresh)
+        session.bench.changed.connect(self.refresh)
         self.refresh()
 
     def _lay_out(self) -> None:
@@ -116,9 +117,12 @@ class FactsBar(QFrame):
         """Show the session's current photo."""
         item = self._session.current
         usable = item is not None and item.stage != Stage.FAILED and item.facts is not None
-        for part in (self.ring, self.heading, self.fov_box, self.camera_button):
+        turns = usable and self._session.knows_heading
+        for part in (self.ring, self.heading, self.heading_box):
+            part.setEnabled(turns)
+        self.heading.setVisible(turns or not usable)
+        for part in (self.fov_box, self.camera_button):
             part.setEnabled(usable)
-        self.heading_box.setEnabled(usable)
         self._filling = True
         if item is not None and usable:
             self._fill(item)
@@ -137,7 +141,8 @@ class FactsBar(QFrame):
         self._what.setText(self._describe(item))
         known = item.heading_deg is not None
         shown = item.heading_shown_deg
-        self.ring.show_heading(shown, item.fov_deg, found=not known)
+        used = self._session.knows_heading
+        self.ring.show_heading(shown, item.fov_deg, found=not known, used=used)
         self.heading.show_value(KNOWN if known else FIND)
         if not self.heading_box.hasFocus() or not known:
             self.heading_box.setValue(round(shown % 360, 1) if shown is not None else UNKNOWN)
@@ -163,6 +168,8 @@ class FactsBar(QFrame):
         return " · ".join(part for part in parts if part)
 
     def _heading_origin(self, item: PhotoItem) -> str:
+        if not self._session.knows_heading:
+            return self.tr("This encoder answers no heading")
         if item.heading_deg is None:
             return ""
         if item.corrections.heading_deg is not None:

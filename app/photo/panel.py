@@ -173,6 +173,12 @@ class PhotoPanel(QFrame):
         self.opacity.blockSignals(False)
         evidence = session.evidence
         heat = evidence.photo_heat if evidence is not None else None
+        looked = evidence is not None and evidence.kind == "attention"
+        self.overlay.setToolTip(
+            self.tr("Where the encoder looked (H)")
+            if looked
+            else self.tr("Where this match comes from (H)")
+        )
         enabled = item is not None and item.answer.stage in (Stage.READY, Stage.WORKING)
         self.overlay.setEnabled(enabled)
         self.opacity.setEnabled(enabled and session.overlay_shown)

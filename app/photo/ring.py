@@ -23,6 +23,7 @@ class HeadingRing(QWidget):
         super().__init__()
         self._heading: float | None = None
         self._found = False
+        self._used = True
         self._fov = 90.0
         self.setFixedSize(DIAMETER, DIAMETER)
         self.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
@@ -32,13 +33,20 @@ class HeadingRing(QWidget):
     def sizeHint(self) -> QSize:
         return QSize(DIAMETER, DIAMETER)
 
-    def show_heading(self, heading: float | None, fov: float, *, found: bool) -> None:
-        """Show a heading, or none, with the field of view about it."""
-        self._heading, self._fov, self._found = heading, fov, found
+    def show_heading(
+        self, heading: float | None, fov: float, *, found: bool, used: bool = True
+    ) -> None:
+        """Show a heading, or none, with the field of view about it; ``used``: whether anybody asks for one."""
+        self._heading, self._fov, self._found, self._used = heading, fov, found, used
         self._tell()
         self.update()
 
     def _tell(self) -> None:
+        if not self._used:
+            text = self.tr("This encoder answers no heading")
+            self.setAccessibleName(text)
+            self.setToolTip(text)
+            return
         if self._heading is None:
             text = self.tr("Heading: to be found")
         else:
@@ -78,7 +86,7 @@ class HeadingRing(QWidget):
         )
         if self._heading is None:
             painter.setFont(scaled_font(self, "large", bold=True))
-            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, "?")
+            painter.drawText(box, Qt.AlignmentFlag.AlignCenter, "?" if self._used else "–")
         painter.end()
 
     def _draw_wedge(self, painter: QPainter, box: QRectF) -> None:

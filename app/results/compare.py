@@ -52,6 +52,8 @@ class Strips(QWidget):
     def boxes(self) -> tuple[QRectF, QRectF, QRectF]:
         """Where photo, ruler and tile are drawn."""
         room = QRectF(self.rect()).adjusted(8, 8, -8, -8)
+        if self._pictures is not None and not self._pictures.aligned:
+            return self._side_by_side(room, self._pictures)
         aspect = 4.5
         if self._pictures is not None:
             aspect = self._pictures.photo.width() / max(self._pictures.photo.height(), 1)
@@ -62,11 +64,35 @@ class Strips(QWidget):
         ruler = QRectF(room.left(), photo.bottom(), room.width(), band)
         return photo, ruler, QRectF(room.left(), ruler.bottom(), room.width(), tall)
 
+    def _side_by_side(
+        self, room: QRectF, pictures: ComparePictures
+    ) -> tuple[QRectF, QRectF, QRectF]:
+        """Photo left, tile right, equally high, a line of words under both."""
+        band = line_height("small") + 8
+        wide = pictures.photo.width() / max(pictures.photo.height(), 1)
+        high = min(room.height() - band, (room.width() - 8) / (wide + 1))
+        top = room.top() + (room.height() - band - high) / 2
+        left = room.left() + (room.width() - 8 - high * (wide + 1)) / 2
+        photo = QRectF(left, top, high * wide, high)
+        tile = QRectF(photo.right() + 8, top, high, high)
+        return photo, QRectF(room.left(), photo.bottom(), room.width(), band), tile
+
     def paintEvent(self, event: QPaintEvent) -> None:
         tokens = tokens_of(self)
         painter = QPainter(self)
         painter.fillRect(self.rect(), tokens.colour("well"))
-        if self._pictures is not None:
+        if self._pictures is not None and not self._pictures.aligned:
+            painter.setRenderHint(QPainter.RenderHint.SmoothPixmapTransform)
+            photo, band, tile = self.boxes()
+            self._draw(painter, photo, self._pictures.photo, self._pictures.photo_heat)
+            self._draw(painter, tile, self._pictures.tile, self._pictures.tile_heat)
+            painter.setFont(scaled_font(self, "small"))
+            painter.setPen(tokens.colour("muted"))
+            words = self.tr(
+                "This encoder answers no heading: the tile is north up, the photo as it is."
+            )
+            painter.drawText(band, Qt.AlignmentFlag.AlignCenter, words)
+        elif self._pictures is not None:
             painter.setRenderHints(
                 QPainter.RenderHint.SmoothPixmapTransform | QPainter.RenderHint.Antialiasing
             )
@@ -202,7 +228,8 @@ class Strips(QWidget):
         photo, ruler, tile = self.boxes()
         at = event.position()
         whole = photo.united(ruler).united(tile)
-        if self._pictures is None or not whole.contains(at):
+        unaligned = self._pictures is None or not self._pictures.aligned
+        if self._pictures is None or unaligned or not whole.contains(at):
             self.pointed.emit(None)
             return
         turn = (at.x() - photo.left()) / photo.width() * 360 - 180

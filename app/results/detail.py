@@ -123,7 +123,7 @@ class CandidateDetail(QFrame):
         self.tile.set_heading(candidate.heading_deg, item.fov_deg)
         self._rank.show_rank(candidate.rank)
         self._place.setText(coordinates(candidate))
-        heading = "–"
+        heading = "–" if result.plan.knows_heading else self.tr("not answered")
         if candidate.heading_deg is not None:
             heading = degrees_text(candidate.heading_deg)
             if result.plan.heading_deg is None:

@@ -176,9 +176,10 @@ def last_fact(result: Result, area: Bounds | None = None) -> str:
     if result.posterior is not None and not said.doubtful:
         parts.append(said.detail.rstrip("."))
     parts.append(translate("Answer", "{0} tiles").format(f"{result.plan.tiles:,}"))
-    parts.append(
-        translate("Answer", "heading given")
-        if result.plan.heading_deg is not None
-        else translate("Answer", "{0} headings compared").format(result.plan.turns)
-    )
+    if not result.plan.knows_heading:
+        parts.append(translate("Answer", "no heading answered"))
+    elif result.plan.heading_deg is not None:
+        parts.append(translate("Answer", "heading given"))
+    else:
+        parts.append(translate("Answer", "{0} headings compared").format(result.plan.turns))
     return " · ".join(parts)

@@ -168,8 +168,8 @@ class Card:
 
     @property
     def extent_m(self) -> float:
-        """Ground extent of a tile, metres (the first where several are read together)."""
-        return self.tile_extents_m[0]
+        """Ground extent of a tile, metres: what is shown of a place, the nearest where several are read together."""
+        return min(self.tile_extents_m)
 
     @property
     def block_dim(self) -> int:

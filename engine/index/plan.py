@@ -34,7 +34,7 @@ class Plan:
     """All that decides what an index becomes.
 
     Args:
-        extents_m: of all the cuts that are read together for one tile, ``extent_m`` first; empty where it is one.
+        extents_m: of all the cuts that are read together for one tile, ``extent_m`` the nearest; empty where it is one.
         places: tile centres on the grid, before those without imagery are left out.
         shard: how many of them are encoded and kept together.
         minimum_valid: the share of a tile that must have imagery.

@@ -13,7 +13,7 @@ from engine.encoder import Branch, canvas_to_input, project_photo, shape_tiles, 
 from engine.encoder.preprocess import normalise, placement
 from engine.photo.polar import safa_warp
 from engine.photo.projections import FULL_PANORAMA, View
-from tests.engine.photo.test_resize import PHOTOS, coarse_photo
+from tests.engine.photo.pictures import PHOTOS, coarse_photo
 
 PLAIN = Branch("g.onnx", (48, 64), (0.5, 0.4, 0.3), (0.2, 0.25, 0.5), "plain", tile_pixels=40)
 BAND = Branch(

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from engine.photo.resize import Rule, resize
+from tests.engine.photo.pictures import PHOTOS, coarse_photo
 
 RULES = get_args(Rule)
 
@@ -43,24 +44,6 @@ def test_linear_looks_at_the_nearest_pixels_alone():
     wide = resize(picture, 64, 96, "linear").astype(float)
     grown = np.asarray(Image.fromarray(picture).resize((96, 64), Image.Resampling.BILINEAR))
     assert np.abs(wide - grown).max() <= 1  # growing, antialiasing changes nothing
-
-
-PHOTOS = [
-    ("land_768x1024", 8501, 768, 1024),
-    ("wide_576x1024", 8502, 576, 1024),
-    ("portrait_1024x768", 8503, 1024, 768),
-    ("small_150x200", 8504, 150, 200),
-    ("odd_683x1024", 8505, 683, 1024),
-]
-
-
-def coarse_photo(seed: int, height: int, width: int) -> np.ndarray:
-    """The synthetic photos that the golden numbers were made for (statewide/NOTES.md)."""
-    generator = np.random.Generator(np.random.PCG64(seed))
-    blocks = generator.integers(0, 256, (-(-height // 16), -(-width // 16), 3)).astype(np.uint8)
-    grain = generator.integers(0, 32, (height, width, 3)).astype(np.uint8)
-    coarse = np.repeat(np.repeat(blocks, 16, axis=0), 16, axis=1)[:height, :width]
-    return coarse // 32 * 28 + grain
 
 
 @pytest.mark.parametrize(("name", "seed", "height", "width"), PHOTOS)
