@@ -84,17 +84,12 @@ def refuse_in_a_world(args: argparse.Namespace) -> None:
     )
 
 
-def option(text: str) -> tuple[str, Any]:
-    """``KEY=VALUE``; numbers become numbers, commas make lists."""
+def option(text: str) -> tuple[str, str]:
+    """``KEY=VALUE``; the format knows what kind of value it is."""
     key, equals, value = text.partition("=")
     if not equals or not key.isidentifier():
         raise argparse.ArgumentTypeError(f"{text!r} is not KEY=VALUE")
-    if "," in value:
-        return key, tuple(part for part in value.split(",") if part)
-    try:
-        return key, float(value)
-    except ValueError:
-        return key, value
+    return key, value
 
 
 def components(text: str) -> int:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from engine.datasets.cvact import open_cvact
 from engine.datasets.cvusa import open_cvusa
@@ -51,7 +52,7 @@ def open_dataset(
     Args:
         format: one of :data:`FORMATS`.
         split: which of the format's splits; None: the one its papers evaluate on (all of a world or of pairs).
-        options: the format's own, see its module.
+        options: the format's own, see its module; as they are or as a command line's texts.
 
     Raises:
         DatasetError: an unknown format, split or option; or the folder is not laid out as the format says: what was
@@ -62,9 +63,11 @@ def open_dataset(
         raise DatasetError(
             f"there is no dataset format {format!r}", None, f"Known: {', '.join(sorted(FORMATS))}"
         )
-    allowed = [
-        name for name in inspect.signature(known.open).parameters if name not in ("folder", "split")
-    ]
+    allowed = {
+        name: kind
+        for name, kind in get_type_hints(known.open).items()
+        if name not in ("folder", "split", "return")
+    }
     for name in options:
         if name not in allowed:
             raise DatasetError(
@@ -72,4 +75,53 @@ def open_dataset(
                 None,
                 f"It has: {', '.join(allowed) or 'none'}",
             )
-    return known.open(Path(folder), split, **options)
+    fitting = {name: _fitting(name, allowed[name], value) for name, value in options.items()}
+    return known.open(Path(folder), split, **fitting)
+
+
+def _fitting(name: str, kind: Any, value: Any) -> Any:
+    """A value for an option of this type; texts are read as what the option is, lists with commas.
+
+    Raises:
+        DatasetError: it is of another type, or none of the known values.
+    """
+    kinds = get_args(kind) if get_origin(kind) in (Union, UnionType) else (kind,)
+    for one in kinds:
+        found = _as(one, value)
+        if found is not None:
+            return found
+    if value is None and type(None) in kinds:
+        return None
+    named = " or ".join(_kind_text(one) for one in kinds if one is not type(None))
+    raise DatasetError(f"the option {name!r} cannot be {value!r}", None, f"It is {named}")
+
+
+def _as(kind: Any, value: Any) -> Any:
+    """The value as this plain type; None where it is not one."""
+    if get_origin(kind) is Literal:
+        return value if value in get_args(kind) else None
+    if get_origin(kind) is Sequence:
+        parts = [part for part in value.split(",") if part] if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not parts:
+            return None
+        found = tuple(_as(get_args(kind)[0], part) for part in parts)
+        return None if None in found else found
+    if kind is str:
+        return value if isinstance(value, str) else None
+    if kind not in (int, float) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    if not math.isfinite(number) or (kind is int and number != int(number)):
+        return None
+    return kind(number)
+
+
+def _kind_text(kind: Any) -> str:
+    if get_origin(kind) is Literal:
+        return f"one of {', '.join(get_args(kind))}"
+    if get_origin(kind) is Sequence:
+        return f"several of: {_kind_text(get_args(kind)[0])}"
+    return {int: "a whole number", float: "a number"}.get(kind, "a text")

@@ -293,7 +293,7 @@ def test_university(tmp_path):
         DatasetError, match=r"query_satellite/ is missing.*holds gallery_satellite/, query_drone/"
     ):
         open_dataset("university", tmp_path, task="satellite-drone")
-    with pytest.raises(DatasetError, match="no task 'plane-boat'"):
+    with pytest.raises(DatasetError, match="'task' cannot be 'plane-boat'"):
         open_dataset("university", tmp_path, task="plane-boat")
     with pytest.raises(DatasetError, match="train/ is missing"):
         open_dataset("university", tmp_path, split="train")

@@ -145,6 +145,8 @@ def test_wrong_and_partial_folders_are_explained(refused, evaluate, folder, tmp_
     ("arguments", "words"),
     [
         (["--option", "radius=10"], "has no option 'radius'"),
+        (["--option", "radius_m=wide"], "'radius_m' cannot be 'wide'. It is a number"),
+        (["--option", "queries=9"], "9/"),
         (["--index", "x.index"], "--index is for --format world"),
         (["--calibrate"], "--calibrate needs positions and imagery"),
         (["--curve", "c.pdf"], "ends in .csv, .svg or .png"),
