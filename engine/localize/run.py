@@ -30,6 +30,10 @@ UNCALIBRATED = (
 NO_HEADING = (
     "This encoder answers no heading: it says where a photo was taken, not which way it looks."
 )
+FLATTENED = (
+    "This encoder reads photos as they are, and a panorama is squeezed flat for it: cut the view to one side out of "
+    "it for a better answer."
+)
 OTHER_IMAGERY = (
     "Scores are not probabilities: this encoder was calibrated on {data}, and this index shows other imagery, so no "
     "confidence is given."
@@ -172,11 +176,14 @@ def notices_for(
     notices = [*query.photo.notes, *encoder.notices]
     if card.training.note:
         notices.append(card.training.note)
-    if card.branches.query.projection == "plain":
+    plain = card.branches.query.projection == "plain"  # fields of view mean nothing to it
+    if plain:
         unused = (
             " The heading that was given was not used." if query.heading_deg is not None else ""
         )
         notices.append(NO_HEADING + unused)
+    if plain and query.seen_as.full_turn:
+        notices.append(FLATTENED)
     trained = card.branches.query.fov_trained_deg
     fov = query.seen_as.fov_deg
     if trained is not None and not trained[0] - 1 <= fov <= trained[1] + 1:
@@ -184,7 +191,7 @@ def notices_for(
             f"This encoder was trained for fields of view from {trained[0]:.0f}° to {trained[1]:.0f}°; "
             f"this photo has {fov:.0f}°."
         )
-    if query.view is None and query.photo.facts.fov_source == "assumed":
+    if not plain and query.view is None and query.photo.facts.fov_source == "assumed":
         notices.append(
             f"The field of view is not known; {fov:.0f}° is assumed. Correct it if you know better."
         )

@@ -225,7 +225,7 @@ def _preprocess(found: Found) -> Preprocessing:
             "North Rhine-Westphalia and Saxony (the published weights have not seen Massachusetts)"
         ),
         licence="MIT (code; see the weights' own page for theirs)",
-        note="For ordinary photos of any heading; it says where, never which way the photo looks.",
+        note="Made for ordinary photos, of any heading.",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from engine.evaluation.faithfulness import drops
 from engine.geo import distance_m
 from engine.localize import Evidence, Query, localize, to_json, to_text
-from engine.photo import Photo
+from engine.localize.run import FLATTENED
+from engine.photo import Photo, View
 from tests.engine.flat import as_photo, places, present
 from tests.engine.whole import Place, make_place
 from tests.whole_encoder import DIM, panorama_card, plain_card
@@ -57,6 +59,17 @@ def test_what_is_said_of_headings(plain: Place):
     assert json.loads(to_json([result]))["candidates"][0]["heading_deg"] is None
     quiet = to_text([plain.located(photo)])
     assert "answers no heading" in quiet and "was not used" not in quiet
+
+
+def test_fields_of_view_mean_nothing_to_plain_encoders(plain: Place, turning: Place):
+    photo = plain.from_above(100, 100)
+    unknown = replace(photo, facts=replace(photo.facts, fov_source="assumed"))
+    for place, asked in ((plain, False), (turning, True)):
+        notices = localize(Query(unknown), place.encoder, place.index).notices
+        assert any("Correct it if you know better" in each for each in notices) == asked
+    around = localize(Query(photo, view=View("panorama", 360.0)), plain.encoder, plain.index)
+    assert FLATTENED in around.notices
+    assert FLATTENED not in localize(Query(photo), plain.encoder, plain.index).notices
 
 
 def test_panoramas_are_turned_to_find_their_heading(turning: Place):
