@@ -56,7 +56,7 @@ class SettingsPanel(QFrame):
         grid.setVerticalSpacing(3 * STEP)
         grid.addWidget(label(self.tr("Settings"), bold=True), 0, 0, 1, 2)
         grid.addWidget(label(self.tr("Theme"), muted=True), 1, 0)
-        grid.addWidget(self.theme, 1, 1)
+        grid.addWidget(self.theme, 1, 1, Qt.AlignmentFlag.AlignLeft)
         grid.addWidget(label(self.tr("Heat maps"), muted=True), 2, 0)
         grid.addWidget(self.overlay, 2, 1)
         grid.addWidget(label(self.tr("Opacity"), muted=True), 3, 0)

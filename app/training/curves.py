@@ -65,8 +65,8 @@ class Curves(QScrollArea):
         for card, keys, noisy in (
             (self.loss, ("loss",), True),
             (self.rate, ("lr",), False),
-            (self.speed, ("pairs_per_second",), False),
-            (self.waiting, ("waiting",), False),
+            (self.speed, ("pairs_per_second",), True),
+            (self.waiting, ("waiting",), True),
             (self.memory, MEMORY_KEYS, False),
         ):
             lines = [_line(run, keys, noisy) for run in runs]

@@ -177,7 +177,6 @@ def end_now(run: Run) -> None:
     ask_quietly(run)
     if not processes.end(run.launch.token, run.launch.pid, run.launch.mark):
         raise TrainingError("some of its processes would not end", run.folder, "Try again")
-    run.take(run.look())
 
 
 def ask_quietly(run: Run) -> None:
@@ -190,7 +189,8 @@ def wait_gone(run: Run, timeout_s: float) -> bool:
     """Wait until nothing of a run is left; for tests and for the window's end."""
     deadline = time.monotonic() + timeout_s
     while time.monotonic() < deadline:
-        run.take(run.look())
+        if run.process is not None:
+            run.process.poll()  # what has ended is let go of
         launch = run.launch
         if launch is None or not processes.family(launch.token, launch.pid, launch.mark):
             return True

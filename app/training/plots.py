@@ -134,7 +134,8 @@ class Legend(QWidget):
             shown = metrics.elidedText(
                 name, Qt.TextElideMode.ElideMiddle, max(60, width - room - 40)
             )
-            wide = 20 + metrics.horizontalAdvance(shown) + 6 + room + 10
+            needed = max(room, metrics.horizontalAdvance(value))
+            wide = 20 + metrics.horizontalAdvance(shown) + 6 + needed + 10
             if rows[-1] and x + wide > width:
                 rows.append([])
                 x = 0.0
@@ -188,7 +189,7 @@ class _Plot(pg.PlotWidget):
     def __init__(self, item: pg.PlotItem) -> None:
         super().__init__(plotItem=item)
         self.setFrameShape(QFrame.Shape.NoFrame)
-        self.setMinimumHeight(64)
+        self.setMinimumHeight(80)
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Ignored)
         self.setFocusPolicy(Qt.FocusPolicy.NoFocus)
         self.setMouseTracking(True)
@@ -303,7 +304,7 @@ class CurveCard(QFrame):
                 tickLength=-4,
                 tickTextOffset=4,
                 maxTickLevel=0,
-                hideOverlappingLabels=True,
+                hideOverlappingLabels=16,
             )
         self._item.showGrid(x=False, y=True, alpha=0.16)
         self._cursor.setPen(pg.mkPen(tokens.colour("line_strong"), width=1))

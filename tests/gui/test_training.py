@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import sys
@@ -60,7 +61,7 @@ def set_up(window: MainWindow, runs: Path, towns: Path, recipe: Path, qtbot) -> 
     qtbot.waitUntil(lambda: window.training.interpreter is not None, timeout=LATER)
     train.setup.set_recipe_file(recipe)
     train.setup.set_data(towns)
-    qtbot.waitUntil(train.setup.start.isEnabled, timeout=LATER)
+    qtbot.waitUntil(train.setup.form.start.isEnabled, timeout=LATER)
     return train
 
 
@@ -93,14 +94,17 @@ def test_from_the_first_click_to_a_located_photo(
     recipe = write_recipe(tmp_path / "tiny.toml", steps=5000, every=40)
     train = set_up(window, runs, towns, recipe, qtbot)
     setup = train.setup
-    assert len(setup.pairs.views) == 8 and "48 pairs" in setup.facts.text()
-    assert "CPU" in setup._devices[0][1].text() and "free" in setup._devices[0][1].text()
-    qtbot.waitUntil(lambda: "fits" in setup.fits.text(), timeout=LATER)
-    assert setup.estimate.text().startswith("About ")
-    setup.name.selectAll()
-    QTest.keyClicks(setup.name, "first")
+    assert len(setup.form.pairs.views) == 8 and "48 pairs" in setup.form.facts.text()
+    assert (
+        "CPU" in setup.form.devices.boxes[0][1].text()
+        and "free" in setup.form.devices.boxes[0][1].text()
+    )
+    qtbot.waitUntil(lambda: "fits" in setup.form.fits.text(), timeout=LATER)
+    assert setup.form.estimate.text().startswith("About ")
+    setup.form.name.selectAll()
+    QTest.keyClicks(setup.form.name, "first")
     empty = lit(train.page.curves.loss.plot.grab().toImage())
-    QTest.mouseClick(setup.start, CLICK)
+    QTest.mouseClick(setup.form.start, CLICK)
     qtbot.waitUntil(lambda: window.training.chosen is not None, timeout=SOON)
     run = chosen(window)
     assert run.name == "first" and (runs / "first" / "run.json").is_file()
@@ -163,7 +167,7 @@ def test_a_run_goes_on_without_the_window_and_is_found_again(
     first = new_window()
     recipe = write_recipe(tmp_path / "long.toml", steps=100_000, every=100_000, workers=1)
     train = set_up(first, runs, towns, recipe, qtbot)
-    QTest.mouseClick(train.setup.start, CLICK)
+    QTest.mouseClick(train.setup.form.start, CLICK)
     qtbot.waitUntil(lambda: bool(first.training.live), timeout=SOON)
     run = chosen(first)
     begun = run.launch
@@ -187,31 +191,33 @@ def test_a_run_goes_on_without_the_window_and_is_found_again(
     family = processes.family(begun.token, begun.pid, begun.mark)
     assert len(family) > 1
     second.train.page.end_now.trigger()
-    qtbot.waitUntil(lambda: not found.live, timeout=SOON)
+    qtbot.waitUntil(lambda: not second.rail.train._busy, timeout=SOON)
     assert [pid for pid in family if processes.mark_of(pid)] == []
-    assert found.state == State.STOPPED and not second.rail.train._busy
+    assert found.state == State.STOPPED
+
+
+def told_run(folder: Path) -> None:
+    """A run that the command line made: its events, and nothing of ours."""
+    folder.mkdir(parents=True)
+    recipe = {"name": "told", "seed": 3, "optimiser": {"steps": 20}}
+    events: list[dict[str, object]] = [{"event": "run", "recipe": recipe, "step": 0}]
+    events += [{"event": "step", "step": n, "loss": 4.0 / n, "share": n / 20} for n in (5, 10, 20)]
+    events.append({"event": "done", "step": 20, "elapsed_s": 2.0})
+    text = "".join(json.dumps({**event, "version": 1}) + "\n" for event in events)
+    (folder / "events.jsonl").write_text(text, "utf-8")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="sends a POSIX signal")
-def test_a_crash_is_explained_and_others_are_compared(
+def test_a_crash_is_explained_and_another_run_compared(
     window: MainWindow, runs: Path, towns: Path, tmp_path: Path, qtbot
 ) -> None:
-    recipe = write_recipe(tmp_path / "short.toml", steps=20, every=10)
+    told_run(runs / "told")
+    recipe = write_recipe(tmp_path / "long.toml", steps=100_000, every=100_000)
     train = set_up(window, runs, towns, recipe, qtbot)
-    QTest.mouseClick(train.setup.start, CLICK)
-    qtbot.waitUntil(lambda: window.training.chosen is not None, timeout=SOON)
-    done = chosen(window)
-    qtbot.waitUntil(lambda: done.state == State.DONE, timeout=LATER)
-
-    QTest.mouseClick(train.list.new, CLICK)
-    assert train.stack.currentWidget() is train.setup
-    other = write_recipe(tmp_path / "other.toml", steps=100_000, every=100_000)
-    train.setup.set_recipe_file(other)
-    qtbot.waitUntil(train.setup.start.isEnabled, timeout=LATER)
-    QTest.mouseClick(train.setup.start, CLICK)
-    qtbot.waitUntil(
-        lambda: window.training.chosen is not done and bool(window.training.live), timeout=SOON
-    )
+    (told,) = window.training.runs
+    assert told.state == State.DONE
+    QTest.mouseClick(train.setup.form.start, CLICK)
+    qtbot.waitUntil(lambda: bool(window.training.live), timeout=SOON)
     broken = chosen(window)
     qtbot.waitUntil(lambda: broken.story.step > 0, timeout=LATER)
     assert broken.launch is not None
@@ -220,14 +226,25 @@ def test_a_crash_is_explained_and_others_are_compared(
     failure = train.page.failure
     qtbot.waitUntil(failure.isVisible, timeout=SOON)
     assert "SIGKILL" in failure.headline.text() and "Resume" in failure.text.text()
-    assert button(train, "resume").isEnabled()
 
-    window.training.compare(done, True)
-    assert [name for name, _, _ in train.page.curves.loss._lines] == [broken.name, done.name]
+    window.training.compare(told, True)
+    assert [name for name, _, _ in train.page.curves.loss._lines] == [broken.name, "told"]
     QTest.mouseClick(train.page.modes.button(RECIPE), CLICK)
     table = train.page.recipe.table
-    keys = {item.text() for row in range(table.rowCount()) if (item := table.item(row, 0))}
-    assert keys == {"name", "optimiser.steps", "validation.every"}
+    rows = {
+        key.text(): value.text()
+        for row in range(table.rowCount())
+        if (key := table.item(row, 0)) and (value := table.item(row, 2))
+    }
+    assert rows["seed"] == "3" and rows["optimiser.steps"] == "20" and rows["batch.size"] == "–"
+
+    # Resumed, and stopped while it is still being loaded: that is not forgotten.
+    QTest.mouseClick(button(train, "resume"), CLICK)
+    qtbot.waitUntil(lambda: bool(window.training.live), timeout=SOON)
+    again = chosen(window)
+    QTest.mouseClick(button(train, "stop"), CLICK)
+    qtbot.waitUntil(lambda: again.state == State.STOPPED, timeout=LATER)
+    assert launch.wait_gone(again, 5)
 
 
 def test_what_is_wrong_with_recipe_data_and_name_is_said_before_a_start(
@@ -239,21 +256,21 @@ def test_what_is_wrong_with_recipe_data_and_name_is_said_before_a_start(
     qtbot.waitUntil(lambda: window.training.interpreter is not None, timeout=LATER)
     setup.set_recipe_file(bad)
     setup.set_data(towns)
-    qtbot.waitUntil(lambda: "nonsense" in setup.problem.text(), timeout=LATER)
-    assert not setup.start.isEnabled()
+    qtbot.waitUntil(lambda: "nonsense" in setup.form.problem.text(), timeout=LATER)
+    assert not setup.form.start.isEnabled()
     setup.set_recipe_file(write_recipe(tmp_path / "good.toml"))
     setup.set_data(tmp_path)
-    qtbot.waitUntil(lambda: "town" in setup.problem.text(), timeout=LATER)
-    assert not setup.start.isEnabled() and "Choose" in setup.problem.text()
-    setup.name.selectAll()
-    QTest.keyClicks(setup.name, "a/b")
+    qtbot.waitUntil(lambda: "town" in setup.form.problem.text(), timeout=LATER)
+    assert not setup.form.start.isEnabled() and "Choose" in setup.form.problem.text()
+    setup.form.name.selectAll()
+    QTest.keyClicks(setup.form.name, "a/b")
     (runs / "taken").mkdir(parents=True)
     (runs / "taken" / "file").touch()
     setup.set_data(towns)
-    assert "character" in setup.problem.text()
-    setup.name.selectAll()
-    QTest.keyClicks(setup.name, "taken")
-    assert "already" in setup.problem.text() and not setup.start.isEnabled()
+    assert "character" in setup.form.problem.text()
+    setup.form.name.selectAll()
+    QTest.keyClicks(setup.form.name, "taken")
+    assert "already" in setup.form.problem.text() and not setup.form.start.isEnabled()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="writes a shell script")
@@ -272,7 +289,7 @@ def test_without_torch_the_way_to_it_is_shown(
 
     qtbot.waitUntil(lambda: "Copy the command" in buttons(), timeout=SOON)
     assert card._headline.text() == "Training needs PyTorch"
-    assert "lacks torch" in card._text.text() and "pip install" in card._text.text()
+    assert "lacks PyTorch" in card._text.text() and "pip install" in card._text.text()
     copy = next(b for b in card.findChildren(QPushButton) if b.text() == "Copy the command")
     QTest.mouseClick(copy, CLICK)
     assert QApplication.clipboard().text().startswith(f'"{poor}" -m pip install')
@@ -287,10 +304,10 @@ def test_the_keyboard_reaches_the_form_and_digits_stay_in_it(
     train = opened(window, runs)
     qtbot.waitUntil(lambda: window.training.interpreter is not None, timeout=LATER)
     setup = train.setup
-    setup.name.setFocus()
-    setup.name.selectAll()
-    QTest.keyClicks(setup.name, "run 12 h")
-    assert setup.name.text() == "run 12 h"
+    setup.form.name.setFocus()
+    setup.form.name.selectAll()
+    QTest.keyClicks(setup.form.name, "run 12 h")
+    assert setup.form.name.text() == "run 12 h"
     assert window.session.overlay_shown  # H stayed in the field
     seen = []
     for _ in range(60):
@@ -299,20 +316,13 @@ def test_the_keyboard_reaches_the_form_and_digits_stay_in_it(
             break
         seen.append(now)
         window.focusNextChild()
-    for wanted in (train.list.new, setup.recipe, setup.name, setup.elsewhere, window.rail.train):
+    for wanted in (
+        train.list.new,
+        setup.form.recipe,
+        setup.form.name,
+        setup.form.elsewhere,
+        window.rail.train,
+    ):
         assert wanted in seen, wanted.accessibleName()
     QTest.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
     assert window.locating
-
-
-def test_nothing_of_a_stop_is_lost_while_the_trainer_starts(
-    window: MainWindow, runs: Path, towns: Path, tmp_path: Path, qtbot
-) -> None:
-    recipe = write_recipe(tmp_path / "long.toml", steps=100_000, every=100_000)
-    train = set_up(window, runs, towns, recipe, qtbot)
-    QTest.mouseClick(train.setup.start, CLICK)
-    qtbot.waitUntil(lambda: bool(window.training.live), timeout=SOON)
-    run = chosen(window)
-    QTest.mouseClick(button(train, "stop"), CLICK)
-    qtbot.waitUntil(lambda: run.state == State.STOPPED, timeout=LATER)
-    assert launch.wait_gone(run, 5)

@@ -13,6 +13,8 @@ import pytest
 from PySide6.QtCore import QTranslator
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
+from app.bench import Load
+from app.rail import TRAIN
 from engine.shipped import shipped_encoder, shipped_index
 from tests.conftest import ROOT
 
@@ -52,12 +54,16 @@ def made_up_language(qapp: QApplication, tmp_path: Path) -> Iterator[None]:
 def test_every_text_is_translated(made_up_language, new_window, sights, qtbot) -> None:
     window = new_window("--encoder", sights.encoder, "--index", sights.index, sights.photo)
     qtbot.waitUntil(lambda: window.session.evidence is not None, timeout=30_000)
+    window.show_workspace(TRAIN)
+    training = window.training
+    qtbot.waitUntil(lambda: training.interpreter_load in (Load.READY, Load.FAILED), timeout=60_000)
     own = {sights.photo.name, "linear", "flat", "CPU", window.status.who.text()}
     own |= {path.stem for path in (shipped_encoder(), shipped_index()) if path is not None}
+    own.add(window.train.setup.form.about.text())  # said by the recipe
     english = set()
     for widget in window.findChildren(QWidget):
         if isinstance(widget, (QLabel, QAbstractButton)):
-            text = widget.text().removesuffix("  ▾")
+            text = widget.text().removesuffix("  ▾").strip()
             letters = [c for c in text if c.isalpha()]
             if letters and "«" not in text and text not in own:
                 english.add(text)

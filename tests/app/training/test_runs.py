@@ -83,8 +83,7 @@ def test_the_whole_family_ends_even_children_in_sessions_of_their_own(tmp_path: 
 def test_strangers_are_never_family() -> None:
     us, above = os.getpid(), os.getppid()
     assert processes.family("") == [] == processes.family("nobody bears this")
-    assert processes.family("", us, processes.mark_of(us)) == []
-    for pid in (-1, 0, 1, above):
+    for pid in (-1, 0, 1, us, above):
         assert us not in processes.family("", pid, processes.mark_of(pid))
     assert processes.family("", 0, "") == [] == processes.family("", 1, processes.mark_of(1))
     # A number that the system has given to somebody else since.

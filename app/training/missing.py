@@ -1,0 +1,61 @@
+"""What is shown in place of the form while no Python that can train is known."""
+
+from __future__ import annotations
+
+from PySide6.QtGui import QGuiApplication
+from PySide6.QtWidgets import QFileDialog
+
+from app.bench import Load
+from app.notices import headline_of, remedy_of
+from app.training.interpreter import MissingError, install_command
+from app.training.model import Training
+from app.widgets import StateCard
+from engine.errors import NadirError
+
+
+class MissingCard(StateCard):
+    """Says what is missing where, and how to get it."""
+
+    def __init__(self, training: Training) -> None:
+        super().__init__()
+        self._training = training
+
+    def refresh(self) -> None:
+        """Show how the search for an interpreter stands."""
+        if self._training.interpreter_load == Load.FAILED:
+            self._say_missing(self._training.interpreter_error)
+        else:
+            self.say("train", self.tr("Looking for a Python that can train…"))
+
+    def _say_missing(self, error: NadirError | None) -> None:
+        choose = (self.tr("Choose a Python…"), self.choose_python)
+        again = (self.tr("Look again"), self._training.find_interpreter)
+        if isinstance(error, MissingError) and error.lacks:
+            command = install_command(error.python)
+            where = self.tr("{0} lacks {1}.").format(error.python, ", ".join(_names(error.lacks)))
+            if error.python is None:
+                where = self.tr("This program comes without it.")
+            text = self.tr(
+                "{0}\nInstall it, or choose a Python that has it. The command is:\n{1}"
+            ).format(where, command)
+            copy = (
+                self.tr("Copy the command"),
+                lambda: QGuiApplication.clipboard().setText(command),
+            )
+            self.say("train", self.tr("Training needs PyTorch"), text, [copy, choose, again])
+        elif error is not None:
+            self.say("error", headline_of(error), remedy_of(error), [choose, again], error=True)
+
+    def choose_python(self) -> None:
+        """Ask for an interpreter."""
+        name, _ = QFileDialog.getOpenFileName(
+            self, self.tr("Choose the Python that trains, such as .venv/bin/python")
+        )
+        if name:
+            self._training.store.change(python=name)
+
+
+def _names(modules: tuple[str, ...]) -> list[str]:
+    """Modules by the names that people know."""
+    known = {"engine": "Nadir", "PIL": "Pillow", "torch": "PyTorch"}
+    return [known.get(name, name) for name in modules]
