@@ -106,6 +106,8 @@ def draws(model: nn.Module) -> bool:
         isinstance(getattr(module, name, None), float) and getattr(module, name) > 0.0
         for module in model.modules()
         for name in (
-            ("p",) if isinstance(module, nn.modules.dropout._DropoutNd) else ("drop_prob",)
+            ("p",)
+            if isinstance(module, nn.modules.dropout._DropoutNd)
+            else ("drop_prob", "dropout")
         )
     )
