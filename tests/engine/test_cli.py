@@ -315,7 +315,7 @@ def test_usage(capsys, arguments):
     "arguments",
     [
         [], ["localize"], ["world"], ["index"], ["index", "build"], ["index", "info"], ["index", "verify"],
-        ["evaluate"], ["train"], ["export"], ["doctor"],
+        ["evaluate"], ["train"], ["export"], ["import"], ["doctor"],
     ],
 )  # fmt: skip
 def test_every_verb_has_help(capsys, arguments):
