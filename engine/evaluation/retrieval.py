@@ -34,6 +34,7 @@ from engine.evaluation.rules import Rule, faiss_recalls, rule_named, sorted_reca
 from engine.evaluation.store import Store
 from engine.evaluation.variants import MERGED, Variant
 from engine.geo import LocalFrame, distance_m, heading_difference
+from engine.localize.plan import make_plan
 from engine.progress import Report, part, silent
 
 FloatArray = NDArray[np.float32]
@@ -164,6 +165,14 @@ def evaluate_dataset(
             None,
             "Use --rule vg",
         )
+    turns = len(make_plan(model.card, 0.0 if heading_known else None))
+    if variant == "hard_resize" and counted.order != "strict" and turns > 1:
+        raise DatasetError(
+            f"the rule {counted.name!r} compares one descriptor a query, and this encoder's are compared under "
+            f"{turns} headings",
+            None,
+            "Use --rule strict",
+        )
     if pca is not None and model.card.azimuth_blocks > 1:
         raise EncoderError(
             "its descriptors are blocks by bearing, which principal components would mix", None
@@ -221,12 +230,6 @@ def _ranked(
     first = ranking.first
     if rule.order == "strict":
         recalls = strict_recalls(rule, ranking, with_hit_rate=bool(len(dataset.semi_positives)))
-    elif queries.turns > 1:
-        raise DatasetError(
-            f"the rule {rule.name!r} compares one descriptor a query, and the headings are searched here",
-            dataset.folder,
-            "Use --heading known or --rule strict",
-        )
     elif rule.order == "sorted":
         recalls = sorted_recalls(rule, queries.block(0, len(queries))[:, 0], references, positives)
     else:

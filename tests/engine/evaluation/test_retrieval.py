@@ -193,8 +193,9 @@ def test_panoramas_with_headings_known_and_searched(town, pairs):
     assert values["median_heading_error_deg"] < 6
     narrow = evaluate_dataset(data, model, heading_known=True, fov_deg=120.0)
     assert narrow.recalls["R@1"] > 0.5 and narrow.to_dict()["fov_deg"] == 120
-    with pytest.raises(DatasetError, match="the headings are searched here"):
-        evaluate_dataset(data, model, heading_known=False, rule="vg")
+    for known in (True, False):
+        with pytest.raises(DatasetError, match=r"are compared under \d+ headings"):
+            evaluate_dataset(data, model, heading_known=known, rule="vg")
     with pytest.raises(EncoderError, match="principal components"):
         evaluate_dataset(data, model, pca=4)
     with pytest.raises(EncoderError, match="means nothing to it"):
