@@ -13,7 +13,6 @@ from engine.encoder.package import (
 from engine.encoder.preprocess import (
     canvas_to_input,
     normalise,
-    plain_to_input,
     project_photo,
     shape_tiles,
     tiles_to_input,
@@ -32,7 +31,6 @@ __all__ = [
     "card_from_dict",
     "normalise",
     "open_encoder",
-    "plain_to_input",
     "project_photo",
     "read_card",
     "read_package",

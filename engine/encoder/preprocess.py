@@ -155,11 +155,6 @@ def canvas_to_input(canvas: Pixels, mask: Mask | None, branch: Branch) -> NDArra
     return out
 
 
-def plain_to_input(pixels: Pixels, branch: Branch) -> NDArray[np.float32]:
-    """A photo [H', W', 3] fitted to a plain branch's input [1, 3, H, W]."""
-    return normalise(_fitted(pixels, branch)[0][None], branch)
-
-
 def _fitted(pixels: Pixels, branch: Branch) -> tuple[Pixels, Mask | None]:
     height, width = branch.input_size
     at = placement(pixels.shape[0], pixels.shape[1], branch)

@@ -46,7 +46,7 @@ class Plan:
         return len(self.headings)
 
 
-def make_plan(card: Card, heading_deg: float | None, *, full_turn: bool = True) -> Plan:
+def make_plan(card: Card, heading_deg: float | None) -> Plan:
     """The turns to compare.
 
     With azimuth blocks: all of them when the heading is unknown, spaced by a sub-shift; the given heading (to the
@@ -56,7 +56,6 @@ def make_plan(card: Card, heading_deg: float | None, *, full_turn: bool = True) 
 
     Args:
         heading_deg: degrees clockwise from north of the photo's centre column, or None.
-        full_turn: of no effect; what a photo does not show is black, whichever way it is turned.
     """
     branch = card.branches.query
     width, blocks = branch.input_size[1], card.azimuth_blocks
