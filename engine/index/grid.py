@@ -19,8 +19,8 @@ def tile_centres(
     """Centres of tiles, ``stride_m`` metres apart both ways: latitudes [N] and longitudes [N].
 
     Rows are parallels; in each row the steps are metres at its own latitude, counted from the middle of the box, where
-    one tile stands; so at 30 m this is no cell of the world-wide lattice of Fervers et al. (ECCV 2024), whose rows begin
-    at the equator, but as dense. The order runs through blocks of 32 by 32 tiles, north to south and west to east.
+    one tile stands; so at 30 m these are not the cells of Fervers et al. (ECCV 2024), whose lattice begins at the
+    equator, but as dense. The order runs through blocks of 32 by 32 tiles, north to south and west to east.
 
     Raises:
         ImageryError: there would be more tiles than :data:`MAX_TILES`.
