@@ -43,6 +43,7 @@ def available_providers() -> tuple[str, ...]:
 
 def make_runner(graph: bytes, provider: str, threads: int) -> Runner:
     """An onnxruntime session of ``graph`` on one provider; ``threads`` 0 leaves the number to onnxruntime."""
+    onnxruntime.disable_telemetry_events()  # Windows' own; elsewhere see engine/__init__.py
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeError(f"this onnxruntime has no {provider}")
     options = onnxruntime.SessionOptions()

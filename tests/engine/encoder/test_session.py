@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -98,3 +102,22 @@ def test_threads_give_the_same(graph, batch):
         for n in (1, 2)
     ]
     np.testing.assert_allclose(values[0], values[1], atol=1e-6)
+
+
+def test_onnxruntime_keeps_to_itself(graph, tmp_path):
+    """Its official builds keep an identifier and report to their makers unless they are told not to."""
+    file = tmp_path / "graph.onnx"
+    file.write_bytes(graph)
+    home = tmp_path / "home"
+    home.mkdir()
+    words = {"CI", "ORT_DISABLE_TELEMETRY", "ORT_RUNNING_UNIT_TESTS"}
+    environment = {key: value for key, value in os.environ.items() if key not in words}
+    for key in ("HOME", "TMPDIR", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "LOCALAPPDATA", "TEMP"):
+        environment[key] = str(home)
+    program = (
+        "import sys; from pathlib import Path\n"
+        "from engine.encoder.session import GraphSession\n"
+        "GraphSession(Path(sys.argv[1]).read_bytes(), threads=1)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, str(file)], env=environment, check=True)
+    assert [str(path) for path in home.rglob("*") if path.is_file()] == []
