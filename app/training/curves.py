@@ -31,7 +31,7 @@ class Curves(QScrollArea):
         self.loss = CurveCard(self.tr("Loss"), lambda v: f"{v:.3f}", plain)
         self.recall = CurveCard(self.tr("Recall, %"), percent, share, bottom=0.0, top=1.0)
         self.rate = CurveCard(
-            self.tr("Learning rate"), lambda v: f"{v:.2e}", scientific, bottom=0.0
+            self.tr("Learning rate"), lambda v: f"{v:.2e}" if v else "0", scientific, bottom=0.0
         )
         self.speed = CurveCard(self.tr("Pairs a second"), lambda v: f"{v:,.1f}", plain, bottom=0.0)
         self.waiting = CurveCard(
