@@ -167,6 +167,7 @@ def dsm(
     *,
     query_size: Sequence[int] = FULL_SIZE,
     reference_size: Sequence[int] = FULL_SIZE,
+    azimuth_blocks: int | None = None,
     **more: Any,
 ) -> DualEncoder:
     """DSM.
@@ -174,12 +175,15 @@ def dsm(
     Args:
         query_size, reference_size: H and W of the photo's and the polar tile's input; the photo's width is its share
             of the full turn: 512, 256, 128, 99 pixels for 360°, 180°, 90°, 70°.
+        azimuth_blocks: what a recipe takes K to be; it follows from the tile's width.
         more: see :class:`DsmBranch`.
     """
     query = DsmBranch("query", (query_size[0], query_size[1]), **more)
     reference = DsmBranch("reference", (reference_size[0], reference_size[1]), **more)
     if query.rows != reference.rows:
         raise ValueError("photo and tile must have equally many rows of features")
+    if azimuth_blocks not in (None, reference.azimuth_blocks):
+        raise ValueError(f"tiles of this width have {reference.azimuth_blocks} blocks by bearing")
     return DualEncoder(query, reference, names=NAMES)
 
 

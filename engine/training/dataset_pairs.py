@@ -61,7 +61,7 @@ class DatasetPairs:
         mine = part.of(size)
         flip = rng.random(size) < (0.5 if recipe.batch.flip else 0.0)
         turn = rng.random(size)
-        if not level or (recipe.query.heading == "north" and not recipe.batch.turn):
+        if not recipe.batch.turn and (not level or recipe.query.heading == "north"):
             turn[:] = 0.0
         elif recipe.batch.turn and tile.projection == "plain":
             turn = np.floor(turn * 4) / 4
@@ -90,7 +90,8 @@ class DatasetPairs:
             if flip[number]:
                 canvases[i], masks[i] = canvases[i, :, ::-1].copy(), masks[i, :, ::-1].copy()
                 tiles[i] = tiles[i, ..., ::-1, :].copy()
-            columns = round(float(turn[number]) * canvas.width)
+            # A plain photo has no bearings: its tile alone is turned.
+            columns = round(float(turn[number]) * canvas.width) if level else 0
             canvases[i] = np.roll(canvases[i], columns, axis=1)
             masks[i] = np.roll(masks[i], columns, axis=1)
             if recipe.batch.turn and tile.projection == "polar":

@@ -219,11 +219,13 @@ def _check(recipe: Recipe) -> None:
         '"tile.extents_m" is for plain tiles alone',
     )
     need(
-        not (batch.turn and query.heading == "any"),
+        not (batch.turn and query.heading == "any" and canvas.projection == "equirectangular"),
         '"batch.turn" is for photos that look north ("query.heading")',
     )
     need(
-        not (batch.turn and tile.projection == "plain") or canvas.width % 4 == 0,
+        not (batch.turn and tile.projection == "plain")
+        or canvas.projection == "plain"
+        or canvas.width % 4 == 0,
         '"canvas.width" must be a multiple of 4 where tiles are turned by quarters',
     )
     need(batch.chunk >= 0, '"batch.chunk" must be 0 or more')

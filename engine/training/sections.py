@@ -119,7 +119,8 @@ class BatchSection:
     ``towns`` towns are in one batch (0: any). ``group_size`` pairs lie within ``group_radius_m`` of each other, so
     that the batch holds neighbours to be told apart. ``shift_m`` is how far the tile's centre may lie from the
     photo, either way in both axes; ``flip`` mirrors both views of half the pairs; ``turn`` turns both by the same
-    angle where the heading is north: any angle for polar images, quarters for plain tiles.
+    angle where the heading is north: any angle for polar images, quarters for plain tiles (with photos that are
+    ``plain`` themselves the tiles alone, on data sets).
 
     ``size`` is one process's; several under ``torchrun`` make one batch of all of theirs. ``chunk`` pairs are in
     memory at once (0: all): the batch is gone through twice, and the gradient is that of the whole batch.
