@@ -57,14 +57,15 @@ def test_everything_of_a_recipe_can_be_built(name: str, tmp_path: Path) -> None:
     assert recipe.data.format in {TOWNS, *FORMATS}
     with torch.device("meta"):
         model = build_network(recipe.network.name, recipe.network_options)
-    assert int(model.query.dim) == DIMS.get(name, int(model.query.dim))
-    assert getattr(model.query, "azimuth_blocks", 1) == recipe.network.azimuth_blocks
+    query: Any = model.query
+    assert query.dim > 0 and query.dim == DIMS.get(name, query.dim)
+    assert getattr(query, "azimuth_blocks", 1) == recipe.network.azimuth_blocks
     photo = recipe.data.classes or recipe.mining.name.startswith("tuples-")
     assert recipe.query_branch.projection == ("plain" if photo else recipe.canvas.projection)
     if photo:
         assert recipe.query_branch.input_size == recipe.reference_branch.input_size
     known = {"dim": 8, "classes": [40, 40]}
-    filled = {key: known[key] for key in loss_options(recipe.loss.name) & set(known)}
+    filled: dict[str, Any] = {k: known[k] for k in loss_options(recipe.loss.name) & set(known)}
     loss = build_loss(recipe.loss.name, {**filled, **recipe.loss.options})
     groups = parameter_groups(recipe.optimiser, model.named_parameters())
     learned = [p for p in model.parameters() if p.requires_grad]
