@@ -54,6 +54,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="KEY=VALUE",
         help="an option of the network that its weights do not tell, such as aggregation=spoc",
     )
+    parser.add_argument(
+        "--first-stage",
+        type=Path,
+        metavar="FILE",
+        help="for TransGeo's stage 2: its stage 1, whose attention chooses what stage 2 looks at",
+    )
     parser.set_defaults(run=run)
 
 
@@ -94,7 +100,12 @@ def run(args: argparse.Namespace) -> int:
 
     start = time.perf_counter()
     wanted = Wanted(
-        args.query_size, args.reference_size, args.extent_m, args.stride_m, dict(args.option)
+        args.query_size,
+        args.reference_size,
+        args.extent_m,
+        args.stride_m,
+        dict(args.option),
+        args.first_stage,
     )
     try:
         imported = import_checkpoint(

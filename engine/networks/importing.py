@@ -29,6 +29,7 @@ from engine.networks.to_onnx import (
     parity,
     run_graph,
 )
+from engine.networks.transgeo import join_stages
 
 Tell = Callable[[str], None]
 
@@ -56,6 +57,7 @@ class Wanted:
             ratios), metres.
         stride_m: distance between tile centres, metres.
         options: of the network: what the weights do not tell, or should be otherwise.
+        first_stage: TransGeo's checkpoint of stage 1, whose attention chooses the patches that stage 2 looks at.
     """
 
     query_size: Size | None = None
@@ -63,6 +65,7 @@ class Wanted:
     extent_m: float | None = None
     stride_m: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    first_stage: Path | None = None
 
 
 def import_checkpoint(
@@ -83,6 +86,9 @@ def import_checkpoint(
     check_out(out)
     state = read_checkpoint(path)
     recognised = recognise(state, path)
+    if wanted.first_stage is not None:
+        state = guided(recognised, state, path, wanted.first_stage)
+        recognised = recognise(state, path)
     found = settled(recognised.found, wanted, path)
     recognised = replace(recognised, found=found)
     tell(f"{recognised.release.project}: {found.variant}, {len(state)} tensors")
@@ -106,6 +112,20 @@ def import_checkpoint(
         model, graphs, preprocessing, out.name.removesuffix(".encoder"), found.variant, provenance
     )
     return Imported(save_encoder(out, card, graphs), recognised, difference)
+
+
+def guided(recognised: Recognised, state: State, path: Path, first_stage: Path) -> State:
+    """TransGeo's stage 2 with stage 1's reference network inside."""
+    found = recognised.found
+    if found.network != "transgeo" or found.options.get("stage") != 2:
+        raise EncoderError(
+            f"{found.variant} has no first stage", path, "Import it without --first-stage"
+        )
+    first = read_checkpoint(first_stage)
+    other = recognise(first, first_stage).found
+    if other.network != "transgeo" or other.options.get("stage") == 2:
+        raise EncoderError("is not a stage 1 of TransGeo", first_stage, "Give that checkpoint")
+    return join_stages(first, state)
 
 
 def settled(found: Found, wanted: Wanted, path: Path | None = None) -> Found:

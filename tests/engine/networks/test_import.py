@@ -15,11 +15,12 @@ from engine.cli import main
 from engine.encoder import open_encoder, read_package
 from engine.errors import EncoderError
 from engine.networks import build_network
-from engine.networks.importing import Wanted, export_branches, settled
+from engine.networks.importing import Wanted, export_branches, guided, settled
 from engine.networks.recognise import UnknownWeightsError, recognise
 from engine.networks.releases import Found, Release, releases
 from engine.networks.saig.branch import saig
 from tests.full_disk import full_disk
+from tests.golden_rule import rule_state
 
 FLAGS = ("--option", "aggregation=spoc", "--query-size", "64x96", "--reference-size", "64x96")
 
@@ -200,3 +201,21 @@ def test_every_release_says_what_it_expects() -> None:
         assert isinstance(release, Release) and len(release.expects) > 10 and release.project
         assert release.recognise({}) is None
         assert release.recognise({"a.weight": (3, 4)}) is None
+
+
+def test_stage_1_chooses_what_stage_2_looks_at(golden: Path, tmp_path: Path) -> None:
+    first = rule_state(golden / "transgeo" / "transgeo_cvusa_keys.json")
+    second = rule_state(golden / "transgeo" / "transgeo_cvusa_stage2crop320_keys.json")
+    file = tmp_path / "first.npz"
+    np.savez(file, **{name: value.numpy() for name, value in first.items()})
+    here = tmp_path / "second.pth"
+    alone = recognise(second, here)
+    assert "guide_size" not in alone.found.options
+    joined = guided(alone, second, here, file)
+    assert recognise(joined, here).found.options["guide_size"] == (256, 256)
+    with pytest.raises(EncoderError, match="no first stage"):
+        guided(recognise(first, file), first, file, file)
+    wrong = tmp_path / "wrong.npz"
+    np.savez(wrong, **{name: value.numpy() for name, value in second.items()})
+    with pytest.raises(EncoderError, match="not a stage 1"):
+        guided(alone, second, here, wrong)
