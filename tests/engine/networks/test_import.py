@@ -206,8 +206,8 @@ def test_every_release_says_what_it_expects() -> None:
 def test_stage_1_chooses_what_stage_2_looks_at(golden: Path, tmp_path: Path) -> None:
     first = rule_state(golden / "transgeo" / "transgeo_cvusa_keys.json")
     second = rule_state(golden / "transgeo" / "transgeo_cvusa_stage2crop320_keys.json")
-    file = tmp_path / "first.npz"
-    np.savez(file, **{name: value.numpy() for name, value in first.items()})
+    file = tmp_path / "first.pth"
+    torch.save(first, file)
     here = tmp_path / "second.pth"
     alone = recognise(second, here)
     assert "guide_size" not in alone.found.options
@@ -215,7 +215,7 @@ def test_stage_1_chooses_what_stage_2_looks_at(golden: Path, tmp_path: Path) -> 
     assert recognise(joined, here).found.options["guide_size"] == (256, 256)
     with pytest.raises(EncoderError, match="no first stage"):
         guided(recognise(first, file), first, file, file)
-    wrong = tmp_path / "wrong.npz"
-    np.savez(wrong, **{name: value.numpy() for name, value in second.items()})
+    wrong = tmp_path / "wrong.pth"
+    torch.save(second, wrong)
     with pytest.raises(EncoderError, match="not a stage 1"):
         guided(alone, second, here, wrong)
