@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import stat
 import struct
 import warnings
 import zipfile
@@ -43,9 +44,12 @@ def read_checkpoint(path: Path) -> State:
             Python objects that would have to be executed to be read.
     """
     try:
-        size = path.stat().st_size
-        if path.is_dir():
+        found = path.stat()
+        if stat.S_ISDIR(found.st_mode):
             raise EncoderError("this is a folder", path, _KINDS)
+        if not stat.S_ISREG(found.st_mode):
+            raise EncoderError("is a device or a pipe, no file", path, _KINDS)
+        size = found.st_size
         with open(path, "rb") as file:
             head = file.read(16)
     except FileNotFoundError as error:

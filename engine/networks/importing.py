@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from engine.encoder import Branches, Card, Outputs, Training, save_encoder
@@ -173,9 +174,10 @@ def load_strictly(recognised: Recognised, state: State, path: Path | None = None
     """The network with the checkpoint's weights in it, every name and shape accounted for.
 
     Raises:
-        EncoderError: names or shapes that do not fit, with the first of them.
+        EncoderError: names or shapes that do not fit, with the first of them, or weights that are no numbers.
     """
     found = recognised.found
+    check_numbers(state, path)
     try:
         model = build_network(found.network, found.options)
     except NadirError as error:
@@ -202,6 +204,22 @@ def load_strictly(recognised: Recognised, state: State, path: Path | None = None
             "Get the whole file again from its source",
         )
     return model.eval()
+
+
+def check_numbers(state: State, path: Path | None = None) -> None:
+    """Refuse, before the work, weights of which no descriptor can come.
+
+    Raises:
+        EncoderError: naming the first that is not finite, or not stored as plain numbers.
+    """
+    for name, value in state.items():
+        if value.is_meta or value.layout is not torch.strided:
+            problem = f"{name} is not stored as plain numbers"
+        elif not bool(torch.isfinite(value).all()):
+            problem = f"{name} holds numbers that are not finite"
+        else:
+            continue
+        raise EncoderError(problem, path, "Take another checkpoint, or get the file again")
 
 
 def export_branches(

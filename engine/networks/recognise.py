@@ -11,6 +11,8 @@ from engine.networks.checkpoints import State
 from engine.networks.releases import Found, Release, releases
 
 _SHOWN = 8
+_LONGEST = 120
+"""Characters of a parameter's name that are shown."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,7 @@ def recognise(
     match = matches[0]
     if match.release.part is not None:
         raise UnknownWeightsError(
-            f"these weights are only a part of {match.release.project} ({match.found.variant}): {match.release.part}",
+            f"these weights are only a part of an encoder ({match.found.variant}): {match.release.part}",
             path,
             "Get the whole model's weights",
             lines,
@@ -88,10 +90,14 @@ def recognise(
 
 def describe(shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
     """The first and the last few names of a checkpoint with their shapes, a line each."""
-    lines = [f"{name} {list(shape)}" for name, shape in shapes.items()]
+    lines = [f"{_short(name)} {list(shape)}" for name, shape in shapes.items()]
     if len(lines) <= _SHOWN:
         return lines
     return [*lines[: _SHOWN // 2], f"({len(lines) - _SHOWN} more)", *lines[-_SHOWN // 2 :]]
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 
 def _count(shapes: Mapping[str, tuple[int, ...]]) -> str:

@@ -118,6 +118,13 @@ def test_files_that_are_no_weights_are_named(tmp_path: Path) -> None:
         assert caught.value.remedy
 
 
+def test_pipes_and_devices_are_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.pth")
+    for path in (tmp_path / "pipe.pth", Path(os.devnull)):
+        with pytest.raises(EncoderError, match="no file"):
+            read_checkpoint(path)
+
+
 @pytest.mark.parametrize("share", [0.02, 0.3, 0.6, 0.97])
 def test_a_file_that_is_cut_off_is_named(tmp_path: Path, share: float) -> None:
     whole = {name: torch.zeros(64, 64) for name in "abcd"}

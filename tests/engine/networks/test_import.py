@@ -103,7 +103,7 @@ def test_a_part_and_two_owners_are_said(published: Path) -> None:
     twice = [owner, replace(owner, project="Another")]
     with pytest.raises(UnknownWeightsError, match=r"more than one.*Another"):
         recognise(state, known=twice)
-    with pytest.raises(UnknownWeightsError, match="only a part of"):
+    with pytest.raises(UnknownWeightsError, match=r"only a part of an encoder .*: the head"):
         recognise(state, known=[replace(owner, part="the head is missing")])
     with pytest.raises(UnknownWeightsError, match="no weights that Nadir knows"):
         recognise(state, known=[])
@@ -118,6 +118,26 @@ def test_incomplete_weights_are_no_encoder(published: Path, tmp_path: Path) -> N
     out = tmp_path / "a.encoder"
     assert main(["import", str(path), "--out", str(out), *FLAGS]) == 1
     assert not out.exists()
+
+
+def test_weights_that_are_no_numbers_are_named_before_the_work(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    state = dict(torch.load(published, weights_only=True)["model_state_dict"])
+    name = next(name for name in state if name.endswith("running_mean"))
+    path, out = tmp_path / "broken.pth", tmp_path / "a.encoder"
+    for value in (state[name] * torch.nan, state[name].to_sparse()):
+        torch.save({**state, name: value}, path)
+        assert main(["import", str(path), "--out", str(out), *FLAGS]) == 1
+        streams = capsys.readouterr()
+        assert name.removeprefix("module.") in streams.err and "exporting" not in streams.out
+        assert not out.exists()
+
+
+def test_a_long_name_is_cut_where_it_is_shown() -> None:
+    with pytest.raises(UnknownWeightsError) as caught:
+        recognise({"a" * 5000: torch.zeros(3)})
+    assert len(str(caught.value)) < 400 and all(len(line) < 200 for line in caught.value.found)
 
 
 def test_what_stands_there_is_left_alone(
