@@ -12,6 +12,12 @@ var NadirLayers = (function () {
 
   /** The index's imagery. Leaflet's columns may run past the 180th meridian; the program's do not. */
   var Imagery = L.TileLayer.extend({
+    /** Between two levels the finer one is drawn smaller: Leaflet takes the nearer, and stretches it until it is soft. */
+    _setView: function (centre, zoom, noPrune, noUpdate) {
+      L.TileLayer.prototype._setView.call(this, centre, Math.ceil(zoom - 0.1), noPrune, noUpdate);
+      this._setZoomTransforms(centre, zoom);
+    },
+
     createTile: function (coords, done) {
       var tile = L.TileLayer.prototype.createTile.call(this, coords, done);
       tile.style.setProperty("--side", this.getTileSize().x + "px");

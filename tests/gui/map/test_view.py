@@ -401,6 +401,23 @@ def test_the_whole_area_stays_whole_when_the_panel_is_resized(
     assert centre_offset(driver, ground.at(*SPOTS[1])) < 6, "what is looked at stays in the middle"
 
 
+def test_the_imagery_is_never_stretched_until_it_is_soft(new_map: NewMap, ground: Ground) -> None:
+    driver = new_map()
+    driver.view.set_area(replace(ground.area(), resolution_m=0.05))  # no level is the last one
+    driver.settled()
+    for size in ((640, 480), (500, 420), (760, 560), (420, 640)):
+        driver.view.resize(*size)
+        driver.rest(120)
+        driver.settled()
+        shown = driver.ask(
+            "[...document.querySelectorAll('.leaflet-tile-loaded')]"
+            ".map(tile => tile.getBoundingClientRect().width)"
+        )
+        zoom = driver.ask("NadirMap.map().getZoom()")
+        assert shown and max(shown) <= 256 * 1.08, f"{size} at zoom {zoom}"
+        assert min(shown) >= 127
+
+
 def test_another_area_replaces_everything(new_map: NewMap, ground: Ground, tmp_path: Path) -> None:
     driver = new_map()
     driver.view.set_area(ground.area())
