@@ -6,7 +6,8 @@ The window imports no torch, so these are short programs of their own. They prin
 * ``check``: ``recipe`` with the recipe as plain values; ``data`` with what the folder holds and what is still to be
   rendered; one ``pair`` {photo, tile, name} for each preview written.
 * ``measure``: ``measured`` with steps_per_second, pairs_per_second, memory_bytes, total_steps, seconds of the whole
-  training, free_bytes of the device, and render_s where data must be rendered first.
+  training, free_bytes of the device, render_s where data must be rendered first, and crowded: whether other programs
+  were keeping the processor from it.
 
 What is wrong is one ``error`` event (problem, remedy), and the exit code is 1.
 """
@@ -98,6 +99,7 @@ def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None
     wanted |= dict.fromkeys(recipe.data.validation, "validation")
     missing = [s for s in wanted if not (town_folder(data, s) / "meta.json").exists()]
     towns = [open_town(folder) for folder in find_towns(data)] if data.is_dir() else []
+    named = {town_folder(data, seed).name for seed in recipe.data.towns}
     if not towns and not missing:
         if not data.is_dir():
             raise DatasetError("there is no such folder", data, "Choose the folder of the data")
@@ -106,7 +108,7 @@ def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None
             data,
             "Choose another folder, or a recipe that renders its own",
         )
-    train = [town for town in towns if town.split == "train"]
+    train = [t for t in towns if t.split == "train" and (not named or t.folder.name in named)]
     if not train and not any(wanted[seed] == "train" for seed in missing):
         raise DatasetError("holds no town to train on, only to validate", data)
     to_render = {seed: _pairs_of(recipe, wanted[seed]) for seed in missing}
@@ -122,7 +124,7 @@ def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None
     if previews is None:
         return
     with some_data(recipe, data, pairs) as folder:
-        shown = [t for t in map(open_town, find_towns(folder)) if t.split == "train"]
+        shown = train or [t for t in map(open_town, find_towns(folder)) if t.split == "train"]
         for pair in preview_towns(shown, recipe, previews, pairs):
             to_stdout("pair", **pair)
 
@@ -188,6 +190,7 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
         if len(steps) >= WARM_STEPS + STEPS or time.perf_counter() - began > LONGEST_S:
             raise _EnoughError
 
+    crowded = others_at_work()
     start = time.perf_counter()
     with some_data(recipe, data, 2 * recipe.batch.size) as folder:
         render_s = time.perf_counter() - start if folder != data else 0.0
@@ -202,13 +205,13 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
             trainer = Trainer(
                 watched, folder, Path(out), device=device, emit=listen, report_every=1
             )
+            start = time.perf_counter()
             with suppress(_EnoughError):
                 trainer.run()
     if not steps:
         raise TrainingError("no step of it was finished", None, "Choose smaller batches")
-    warm = min(WARM_STEPS, len(steps) - 1)
-    timed = steps[warm:]
-    seconds = (timed[-1][0] - timed[0][0]) / (len(timed) - 1) if len(timed) > 1 else LONGEST_S
+    seconds = seconds_a_step(start, [at for at, _ in steps])
+    timed = steps[min(WARM_STEPS, len(steps) - 1) :]
     total = recipe.optimiser.steps
     whole = minutes * 60 if minutes is not None else total * seconds
     free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else host_memory()[0]
@@ -222,8 +225,24 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
         memory_bytes=peak_memory(device),
         free_bytes=free,
         waiting=round(sum(s["waiting"] for _, s in timed) / len(timed), 3),
+        crowded=crowded and device == "cpu",
         render_s=round(render_estimate(recipe, data, render_s), 1),
     )
+
+
+def seconds_a_step(start: float, ends: list[float]) -> float:
+    """How long a step takes, from when steps ended; the first ones, which warm up, count only for want of others."""
+    warm = min(WARM_STEPS, max(0, len(ends) - 2))
+    timed = ends[warm:] if len(ends) > 1 else [start, *ends]
+    return (timed[-1] - timed[0]) / (len(timed) - 1)
+
+
+def others_at_work() -> bool:
+    """Whether more wants to be computed than there are cores, apart from this; false where the system does not say."""
+    try:
+        return os.getloadavg()[0] - 1.0 > 0.75 * (os.cpu_count() or 1)
+    except (AttributeError, OSError):
+        return False
 
 
 def render_estimate(recipe: Recipe, data: Path, small_s: float) -> float:
