@@ -16,8 +16,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import resource
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -212,6 +210,9 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
         raise TrainingError("no step of it was finished", None, "Choose smaller batches")
     seconds = seconds_a_step(start, [at for at, _ in steps])
     timed = steps[min(WARM_STEPS, len(steps) - 1) :]
+    memory = max(int(values["memory_bytes"]) for _, values in steps)
+    if device.startswith("cuda"):
+        memory = int(torch.cuda.max_memory_reserved(device))
     total = recipe.optimiser.steps
     whole = minutes * 60 if minutes is not None else total * seconds
     free = torch.cuda.mem_get_info(device)[0] if device.startswith("cuda") else host_memory()[0]
@@ -222,7 +223,7 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
         pairs_per_second=round(recipe.batch.size / seconds, 2),
         total_steps=total if minutes is None else round(whole / seconds),
         seconds=round(whole, 1),
-        memory_bytes=peak_memory(device),
+        memory_bytes=memory,
         free_bytes=free,
         waiting=round(sum(s["waiting"] for _, s in timed) / len(timed), 3),
         crowded=crowded and device == "cpu",
@@ -260,15 +261,6 @@ def render_estimate(recipe: Recipe, data: Path, small_s: float) -> float:
         for n in missing
     ]
     return sum(each) / min(len(each), os.cpu_count() or 1)
-
-
-def peak_memory(device: str) -> int:
-    """The most memory this program and its workers have had, bytes: of the GPU where there is one."""
-    if device.startswith("cuda"):
-        return int(torch.cuda.max_memory_reserved(device))
-    unit = 1 if sys.platform == "darwin" else 1024
-    own = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return unit * (own + resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
 
 
 def main(argv: list[str] | None = None) -> int:

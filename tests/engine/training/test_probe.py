@@ -6,8 +6,10 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from engine.training.memory import peak_bytes
 from engine.training.probe import check, seconds_a_step
 from engine.training.recipes import Recipe
 
@@ -35,3 +37,18 @@ def test_only_the_recipes_own_towns_are_counted(
 
     assert pairs(tiny) == 48
     assert pairs(replace(tiny, data=replace(tiny.data, towns=[2], validation=[9]))) == 24
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells them apart")
+def test_the_pages_of_a_mapped_file_are_not_memory_in_use(tmp_path: Path) -> None:
+    before = peak_bytes()
+    size = 192 << 20
+    with (tmp_path / "pictures").open("wb") as file:
+        file.truncate(size)
+    mapped = np.memmap(tmp_path / "pictures", np.uint8, "r")
+    assert int(mapped[:: 1 << 12].sum()) == 0  # every page was read
+    assert peak_bytes() - before < size // 4
+    held = np.ones(size, np.uint8)
+    assert peak_bytes() - before > size // 2
+    del held
+    assert peak_bytes() - before > size // 2, "the most there was"
