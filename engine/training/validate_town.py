@@ -122,7 +122,7 @@ class TownValidation:
         blocks, subshifts = recipe.network.azimuth_blocks, recipe.canvas.query_subshifts
         finds_heading = blocks > 1 or subshifts > 1
         # Row (j, s) of the scores: the canvas was rolled by j parts of a block, its blocks by s.
-        turn = np.concatenate([np.arange(blocks) - j / subshifts for j in range(subshifts)])
+        turn = np.concatenate([np.arange(blocks) + j / subshifts for j in range(subshifts)])
         headings = (turn * 360.0 / blocks) % 360.0
 
         def answer(i: int) -> list[Judged]:
