@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Generic, TypeVar
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from engine.index import Index
 
 T = TypeVar("T")
+Known = tuple[tuple[Path, ...], tuple[Path, ...]]
+"""Encoders and indexes that were open before, or come with the program."""
 LOAD = "load"
 
 
@@ -54,6 +56,7 @@ class Bench(QObject):
         self.encoder: Slot[Encoder] = Slot()
         self.index: Slot[Index] = Slot()
         self.last_good: tuple[Path, Path] | None = None
+        self.known: Known = ((), ())
 
     @property
     def pair(self) -> tuple[Encoder, Index] | None:
@@ -70,10 +73,13 @@ class Bench(QObject):
     def open(self, encoder: Path | None, index: Path | None) -> None:
         """Open an encoder, an index, or both; what is not named stays as it is.
 
-        An index is always opened against the encoder; a new encoder therefore reopens the index.
+        An index is always opened against the encoder; a new encoder therefore reopens the index. Where only one of the
+        two is named and the other does not fit it, one of the ``known`` that does is opened with it.
         """
         kept = self.encoder.value
         request = _Request(kept, self.encoder.path, encoder, index or self.index.path)
+        if encoder is None or index is None:
+            request = replace(request, others=self.known[0 if encoder is None else 1])
         if encoder is not None:
             self.encoder = Slot(Load.LOADING, encoder)
         if request.index_path is not None:
@@ -111,6 +117,9 @@ class Bench(QObject):
         for error in outcome.errors:
             told = error in (self.encoder.error, self.index.error)  # in the map's place
             self._notices.post_error(error, quiet=told)
+        if outcome.brought is not None:
+            text = self.tr("{0} was opened with it: they belong together.")
+            self._notices.post("info", text.format(outcome.brought.stem))
         if fresh and self.encoder.value is not None:
             for text in self.encoder.value.notices:
                 self._notices.post("warning", text)
@@ -137,6 +146,7 @@ class _Request:
     kept_path: Path | None
     encoder_path: Path | None
     index_path: Path | None
+    others: tuple[Path, ...] = ()  # of what was not named: what may be opened in its place
 
 
 @dataclass(frozen=True)
@@ -144,12 +154,18 @@ class _Outcome:
     encoder: Slot[Encoder]
     index: Slot[Index]
     errors: tuple[NadirError, ...]
+    brought: Path | None = None  # what was opened though nobody named it
 
 
 def _open(request: _Request, report: Report) -> _Outcome:
     from engine.encoder import open_encoder
     from engine.index import Index
 
+    brought = _other(request)
+    if brought is not None and request.encoder_path is None:
+        request = replace(request, encoder_path=brought)
+    elif brought is not None:
+        request = replace(request, index_path=brought)
     errors: list[NadirError] = []
     load = Load.READY if request.kept is not None else Load.NONE
     encoder: Slot[Encoder] = Slot(load, request.kept_path, request.kept)
@@ -172,4 +188,42 @@ def _open(request: _Request, report: Report) -> _Outcome:
         except NadirError as error:
             errors.append(error)
             index = Slot(Load.FAILED, request.index_path, None, error)
-    return _Outcome(encoder, index, tuple(errors))
+    fits = encoder.value is not None and index.value is not None
+    return _Outcome(encoder, index, tuple(errors), brought if fits else None)
+
+
+def _other(request: _Request) -> Path | None:
+    """What fits the one that was named, where what is open does not; None where that does, or nothing is known."""
+    if request.index_path is None or not request.others:
+        return None
+    if (
+        request.encoder_path is not None
+    ):  # an encoder was named, and the open area need not be of it
+        wanted = _encoder_hash(request.encoder_path)
+        if wanted is None or _built_with(request.index_path) in (wanted, None):
+            return None
+        return next((path for path in request.others if _built_with(path) == wanted), None)
+    wanted = _built_with(request.index_path)
+    if wanted is None or (request.kept is not None and request.kept.hash == wanted):
+        return None
+    return next((path for path in request.others if _encoder_hash(path) == wanted), None)
+
+
+def _built_with(index: Path) -> str | None:
+    """The hash of the encoder that an index is of; None where it cannot be read."""
+    from engine.index.manifest import read_manifest
+
+    try:
+        return read_manifest(index).encoder_hash
+    except NadirError:
+        return None
+
+
+def _encoder_hash(encoder: Path) -> str | None:
+    from engine.encoder.card import read_card
+
+    card = encoder / "card.json"
+    try:
+        return read_card(card.read_bytes(), card).hash
+    except (NadirError, OSError):
+        return None

@@ -328,6 +328,11 @@ class MainWindow(QMainWindow):
         now = self.store.now
         self.rail.set_words(now.rail_text)
         self.header.set_choices(now.recent_encoders, now.recent_indexes, self.demo)
+        encoders, indexes = [*map(Path, now.recent_encoders)], [*map(Path, now.recent_indexes)]
+        if self.demo is not None:
+            encoders.append(self.demo[0])
+            indexes.append(self.demo[1])
+        self.session.bench.known = (tuple(encoders), tuple(indexes))
 
     # Events -----------------------------------------------------------------------------------------------------
 

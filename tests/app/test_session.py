@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from PySide6.QtGui import QImage
 
 from app.bench import Load
+from app.notices import Notice
 from app.photos import Stage
 from app.session import PAUSE_MS, Session
+from engine.encoder import open_encoder
 from engine.geo import distance_m, heading_difference
 from tests.sights import HERE, Sights, big_photo
 
@@ -208,6 +211,31 @@ def test_an_encoder_that_does_not_fit_is_refused_with_both_names(
     ready.bench.go_back()
     qtbot.waitUntil(lambda: ready.bench.pair is not None, timeout=20_000)
     assert ready.bench.encoder.path == sights.encoder
+
+
+def test_what_belongs_together_is_opened_together(
+    ready: Session, sights: Sights, qtbot, tmp_path
+) -> None:
+    other_index = tmp_path / "beside.index"
+    shutil.copytree(sights.index, other_index)
+    manifest = json.loads((other_index / "manifest.json").read_text())
+    manifest["encoder_hash"] = open_encoder(sights.other_encoder).hash
+    (other_index / "manifest.json").write_text(json.dumps(manifest))
+    told: list[Notice] = []
+    ready.notices.arrived.connect(told.append)
+    bench = ready.bench
+    bench.known = ((sights.encoder, sights.other_encoder), (sights.index, other_index))
+    bench.open(sights.other_encoder, None)
+    qtbot.waitUntil(lambda: bench.pair is not None, timeout=20_000)
+    assert bench.last_good == (sights.other_encoder, other_index)
+    assert len(told) == 1 and "beside" in told[0].headline
+    bench.open(None, sights.index)
+    qtbot.waitUntil(lambda: bench.pair is not None, timeout=20_000)
+    assert bench.last_good == (sights.encoder, sights.index)
+    bench.open(sights.encoder, None)  # it fits already
+    qtbot.waitUntil(lambda: bench.pair is not None, timeout=20_000)
+    assert bench.last_good == (sights.encoder, sights.index)
+    assert len(told) == 2 and not ready.notices.kept
 
 
 def test_a_damaged_encoder_leaves_the_open_one(
