@@ -233,7 +233,8 @@ class Workspace(QWidget):
         session = self._session
         evidence, candidate = session.evidence, session.candidate
         heat = evidence.tile_heat if evidence is not None and session.overlay_shown else None
-        self.map.set_tile_heat(heat, candidate)
+        attention = evidence is not None and evidence.kind == "attention"
+        self.map.set_tile_heat(heat, candidate, attention=attention)
 
     def _refresh_overlay(self) -> None:
         self.map.set_heat_opacity(self._session.overlay_opacity)

@@ -176,8 +176,10 @@ def posterior(found: Result, tr: Translate) -> Message | None:
     return {"dots": dots, "label": tr("Probability of a place"), "ends": ["0", "25 %", "100 %"]}
 
 
-def heat(path: str, one: Candidate, found: Result, tr: Translate) -> Message:
-    """A picture over a candidate's tile."""
+def heat(
+    path: str, one: Candidate, found: Result, tr: Translate, *, attention: bool = False
+) -> Message:
+    """A picture over a candidate's tile; ``attention``: of where the encoder looked, whatever speaks for the match."""
     from engine.geo import tile_bounds
 
     bounds = tile_bounds(one.tile_lat, one.tile_lon, found.extent_m)
@@ -185,7 +187,7 @@ def heat(path: str, one: Candidate, found: Result, tr: Translate) -> Message:
         "type": "heat",
         "url": path,
         "bounds": corners(bounds),
-        "label": tr("Where this match comes from"),
+        "label": tr("Where the encoder looked") if attention else tr("Where this match comes from"),
         "ends": [tr("nothing"), tr("most")],
     }
 

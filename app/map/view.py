@@ -124,12 +124,15 @@ class MapView(QWidget):
         self,
         heat: QImage | bytes | NDArray[np.float32] | None,
         tile: Candidate | None = None,
+        *,
+        attention: bool = False,
     ) -> int:
         """Lay a heat map over a candidate's tile; ``None`` takes it away.
 
         Args:
             heat: a coloured image with alpha, the bytes of one (PNG), or the map itself [P, P], coloured by the ramp.
             tile: the candidate it belongs to.
+            attention: it shows where the encoder looked, not what the score is made of; the legend says so.
         """
         if heat is None or tile is None or self._result is None:
             self._forget("heat")
@@ -138,7 +141,9 @@ class MapView(QWidget):
             return self._state["heat"]["serial"]  # it is there already
         self._heat = (heat, tile)
         path = self._pictures.add(heat_picture(heat))
-        return self._tell(messages.heat(path, tile, self._result, self._translate))
+        return self._tell(
+            messages.heat(path, tile, self._result, self._translate, attention=attention)
+        )
 
     def set_heat_opacity(self, opacity: float) -> None:
         """How strongly the heat map covers, 0..1."""
