@@ -62,6 +62,7 @@ class Curves(QScrollArea):
     def show_runs(self, runs: list[Run]) -> None:
         """Draw the first run's curves, with those of the others beside them."""
         several = len(runs) > 1
+        span = _span(runs)
         for card, keys, noisy in (
             (self.loss, ("loss",), True),
             (self.rate, ("lr",), False),
@@ -70,12 +71,13 @@ class Curves(QScrollArea):
             (self.memory, MEMORY_KEYS, False),
         ):
             lines = [_line(run, keys, noisy) for run in runs]
-            card.show_lines(lines, named=several)
+            card.show_lines(lines, named=several, span=span)
         if several:
             recalls = [_recall_line(run.name, run.story.mean_recall()) for run in runs]
-            self.recall.show_lines(recalls, named=True)
+            self.recall.show_lines(recalls, named=True, span=span)
         else:
-            self.recall.show_lines(_recalls(runs[0]) if runs else [], named=True)
+            recalls = _recalls(runs[0]) if runs else []
+            self.recall.show_lines(recalls, named=True, span=span)
         self._say_empty(runs[0] if runs else None)
 
     def _say_empty(self, run: Run | None) -> None:
@@ -113,6 +115,14 @@ class Curves(QScrollArea):
             self._grid.setRowStretch(row, 1 if row * columns < len(self.cards) else 0)
         for column in range(3):
             self._grid.setColumnStretch(column, 1 if column < columns else 0)
+
+
+def _span(runs: list[Run]) -> tuple[float, float] | None:
+    """The first and the last step that any quantity was told at."""
+    told = [series.steps for run in runs for series in run.story.series.values() if series.steps]
+    if not told:
+        return None
+    return float(min(steps[0] for steps in told)), float(max(steps[-1] for steps in told))
 
 
 def _line(run: Run, keys: tuple[str, ...], noisy: bool) -> Line:

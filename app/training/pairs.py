@@ -15,7 +15,7 @@ from PySide6.QtWidgets import (
 
 from app.theme import STEP, scaled_font, tokens_of
 from app.training.work import PairImage
-from app.widgets import label
+from app.widgets import Elided, label
 
 GAP = 2 * STEP
 TALLEST, LOWEST = 190, 72
@@ -128,14 +128,16 @@ class Progress(QWidget):
         self.slider.setAccessibleName(self.tr("Validation"))
         self.slider.setPageStep(1)
         self.slider.setMaximumWidth(320)
-        self.words = label(muted=True)
+        self.slider.hide()
+        self.words = Elided(mode=Qt.TextElideMode.ElideRight)
+        self.words.setProperty("tone", "muted")
         self.pairs = PairList(self.tr("Pairs of the validation"))
         self.slider.valueChanged.connect(self._moved)
         row = QHBoxLayout()
         row.setContentsMargins(3 * STEP, 2 * STEP, 3 * STEP, STEP)
         row.setSpacing(3 * STEP)
         row.addWidget(self.slider, 1)
-        row.addWidget(self.words, 1)
+        row.addWidget(self.words, 2)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(STEP)
@@ -162,6 +164,6 @@ class Progress(QWidget):
         if not self._steps:
             self.words.setText("")
             return
-        words = self.tr("After step {0}: {1} of {2}")
+        words = self.tr("After step {0}, {1} of {2}. Beside each photo: the tile it was placed in.")
         self.words.setText(words.format(f"{self._steps[at]:,}", at + 1, len(self._steps)))
         self.wanted.emit(at)

@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
-from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QActionGroup, QResizeEvent
+from PySide6.QtCore import Qt, QTimer, Signal
+from PySide6.QtGui import QActionGroup, QCursor, QResizeEvent
 from PySide6.QtWidgets import QHBoxLayout, QMenu, QPushButton, QSizePolicy, QVBoxLayout, QWidget
 
 from app.icons import icon
 from app.theme import STEP
 from app.widgets import Segments, label
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing to choose: its value, its name, and what it is in a few words and at length."""
+
+    value: str
+    name: str
+    words: str = ""
+    tip: str = ""
 
 
 class Choice(QPushButton):
@@ -23,28 +34,34 @@ class Choice(QPushButton):
         self._name = name
         self.setProperty("kind", "choice")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
-        self.setMenu(QMenu(self))
+        menu = QMenu(self)
+        menu.aboutToHide.connect(lambda: QTimer.singleShot(0, self, self._look_for_pointer))
+        self.setMenu(menu)
         self._value = self._title = ""
 
     def set_entries(
         self,
-        entries: Sequence[tuple[str, str, str]],
+        groups: Sequence[tuple[str, Sequence[Entry]]],
         other: tuple[str, Callable[[], object]] | None = None,
     ) -> None:
-        """Offer (value, title, tip), and something else below a line."""
+        """Offer groups under their headings, and something else below a line."""
         menu = self.menu()
         assert menu is not None
         menu.clear()
         menu.setToolTipsVisible(True)
         group = QActionGroup(menu)
-        for value, title, tip in entries:
-            action = menu.addAction(title)
-            action.setCheckable(True)
-            action.setChecked(value == self._value)
-            action.setData(value)
-            action.setToolTip(tip)
-            group.addAction(action)
-            action.triggered.connect(lambda _=False, value=value: self.picked.emit(value))
+        for heading, entries in groups:
+            if menu.actions():
+                menu.addSeparator()
+            menu.addAction(heading).setEnabled(False)
+            for entry in entries:
+                action = menu.addAction(f"{entry.name}\t{entry.words}")
+                action.setCheckable(True)
+                action.setChecked(entry.value == self._value)
+                action.setData(entry.value)
+                action.setToolTip(entry.tip)
+                group.addAction(action)
+                action.triggered.connect(lambda _=False, v=entry.value: self.picked.emit(v))
         if other is not None:
             menu.addSeparator()
             menu.addAction(icon("open"), other[0]).triggered.connect(lambda _=False: other[1]())
@@ -59,6 +76,12 @@ class Choice(QPushButton):
         for action in menu.actions() if menu is not None else ():
             if action.isCheckable():
                 action.setChecked(action.data() == value)
+
+    def _look_for_pointer(self) -> None:
+        """A menu that closes elsewhere does not tell the button that the pointer has left it."""
+        here = self.rect().contains(self.mapFromGlobal(QCursor.pos()))
+        self.setAttribute(Qt.WidgetAttribute.WA_UnderMouse, here)
+        self.update()
 
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)

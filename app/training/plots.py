@@ -240,7 +240,9 @@ class CurveCard(QFrame):
         self._words = words
         self._bottom, self._top = bottom, top
         self._lines: list[tuple[str, Numbers, Numbers]] = []
+        self._drawn: list[Numbers] = []  # the values on the screen, faint ones included
         self._given: list[Line] = []
+        self._span: tuple[float, float] | None = None
         self._at: float | None = None
         self._dressed: Tokens | None = None
         self._named = False
@@ -308,15 +310,23 @@ class CurveCard(QFrame):
             )
         self._item.showGrid(x=False, y=True, alpha=0.16)
         self._cursor.setPen(pg.mkPen(tokens.colour("line_strong"), width=1))
-        self.show_lines(self._given, named=self._named)
+        self.show_lines(self._given, named=self._named, span=self._span)
 
-    def show_lines(self, lines: list[Line], *, named: bool) -> None:
-        """Draw curves; ``named`` puts a legend over them, else there is one and the title names it."""
+    def show_lines(
+        self, lines: list[Line], *, named: bool, span: tuple[float, float] | None = None
+    ) -> None:
+        """Draw curves.
+
+        Args:
+            lines: what to draw.
+            named: puts a legend over them; else there is one, and the title names it.
+            span: the steps that the axis covers, so that cards beside each other agree; None: those of the curves.
+        """
         tokens = self._dressed or tokens_of(self)
-        self._given, self._named = lines, named
+        self._given, self._named, self._span = lines, named, span
         for curve in self._curves:
             self._item.removeItem(curve)
-        self._curves, self._lines = [], []
+        self._curves, self._lines, self._drawn = [], [], []
         for number, line in enumerate(lines):
             steps = np.asarray(line.steps, np.float64)
             values = np.asarray(line.values, np.float64)
@@ -326,11 +336,13 @@ class CurveCard(QFrame):
                     faint = QColor(colour)
                     faint.setAlpha(80)
                     self._draw(steps, values, pg.mkPen(faint, width=1))
+                    self._drawn.append(values)
                 values = smooth(values)
             pen = pg.mkPen(colour, width=2, style=DASHES[number % len(DASHES)])
             dots = (line.dots and len(values) <= 60) or len(values) == 1
             self._draw(steps, values, pen, colour if dots else None)
             self._lines.append((line.name, steps, values))
+            self._drawn.append(values)
         self._fit()
         some = any(len(steps) for _, steps, _ in self._lines)
         self._empty.setVisible(not some)
@@ -354,7 +366,7 @@ class CurveCard(QFrame):
 
     def _fit(self) -> None:
         """The axes' ends: all of the values, a little air, and the fixed ends that the quantity has."""
-        values = np.concatenate([v for _, _, v in self._lines] or [np.zeros(0)])
+        values = np.concatenate(self._drawn or [np.zeros(0)])
         values = values[np.isfinite(values)]
         steps = np.concatenate([s for _, s, _ in self._lines] or [np.zeros(0)])
         if not len(values) or not len(steps):
@@ -365,7 +377,7 @@ class CurveCard(QFrame):
         top = high + air if self._top is None else min(high + air, self._top)
         bottom = low - air if self._bottom is None else self._bottom
         self._box.setYRange(bottom, max(top, bottom + 1e-12), padding=0)
-        first, last = float(steps.min()), float(steps.max())
+        first, last = self._span or (float(steps.min()), float(steps.max()))
         first = 0.0 if first < 0.3 * last else first
         self._box.setXRange(first, max(last, first + 1), padding=0.01)
 

@@ -61,6 +61,7 @@ class RunPage(QWidget):
                 "Make an encoder of the best checkpoint and an index with it, and locate photos"
             )
         )
+        self._buttons = (self.pause, self.resume, self.stop, self.use)
         self.more = QToolButton()
         self.more.setIcon(icon("menu"))
         self.more.setIconSize(QSize(18, 18))
@@ -147,6 +148,7 @@ class RunPage(QWidget):
     # Showing ----------------------------------------------------------------------------------------------------
 
     def _show(self, mode: str) -> None:
+        self._mode = mode
         self.modes.show_value(mode)
         pages = {CURVES: self.curves, PAIRS: self.pairs, LOG: self.log, RECIPE: self.recipe}
         self.stack.setCurrentWidget(pages[mode])
@@ -173,6 +175,7 @@ class RunPage(QWidget):
     def _refresh_head(self, run: Run) -> None:
         training = self._training
         state, busy = run.state, run.folder in training.busy
+        held = next((button for button in self._buttons if button.hasFocus()), None)
         using = training.using == run.folder
         self.name.setText(run.name)
         if not using:
@@ -181,7 +184,7 @@ class RunPage(QWidget):
         self.pause.setVisible(live)
         self.pause.setText(self.tr("Go on") if paused else self.tr("Pause"))
         self.pause.setIcon(icon("play" if paused else "pause"))
-        self.pause.setEnabled(not busy and state in (State.TRAINING, State.PAUSED, State.PAUSING))
+        self.pause.setEnabled(state in (State.TRAINING, State.PAUSED, State.PAUSING))
         self.pause.setToolTip(
             self.tr("Go on where it stands")
             if paused
@@ -195,9 +198,8 @@ class RunPage(QWidget):
             if stopping
             else self.tr("Write a checkpoint and end; Resume goes on from there")
         )
-        self.stop.setEnabled(not busy)
         self.resume.setVisible(run.can_resume)
-        self.resume.setEnabled(not busy and training.interpreter is not None)
+        self.resume.setEnabled(training.interpreter is not None)
         self.resume.setToolTip(
             self.tr("Go on from the last checkpoint")
             if training.interpreter is not None
@@ -216,6 +218,8 @@ class RunPage(QWidget):
         self.failure.setVisible(failed)
         if failed:
             self.failure.say(*what_failed(run))
+        if held is not None and not (held.isVisibleTo(self) and held.isEnabled()):
+            self.modes.button(self._mode).setFocus()  # and not the next button, which ends the run
 
     def _show_share(self, run: Run) -> None:
         state, story = run.state, run.story
@@ -300,8 +304,14 @@ class RunPage(QWidget):
 
     # Doing ------------------------------------------------------------------------------------------------------
 
-    def _pause(self) -> None:
+    @property
+    def _free(self) -> Run | None:
+        """The run, unless something is being done with it just now."""
         run = self._run
+        return run if run is not None and run.folder not in self._training.busy else None
+
+    def _pause(self) -> None:
+        run = self._free
         if run is None:
             return
         if run.state in (State.PAUSED, State.PAUSING):
@@ -310,14 +320,14 @@ class RunPage(QWidget):
             self._training.pause(run)
 
     def _stop(self) -> None:
-        run = self._run
+        run = self._free
         if run is not None:
             stopping = run.state == State.STOPPING
             (self._training.end_now if stopping else self._training.stop)(run)
 
     def _resume(self) -> None:
-        if self._run is not None:
-            self._training.resume(self._run)
+        if (run := self._free) is not None:
+            self._training.resume(run)
 
     def _use(self) -> None:
         if self._run is not None:

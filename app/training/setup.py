@@ -14,6 +14,7 @@ from app.training import work
 from app.training.launch import TOWNS, Plan
 from app.training.missing import MissingCard
 from app.training.model import Training
+from app.training.parts import Entry
 from app.training.runs import check_name, free_name
 from app.training.setup_form import FOLDER, MINUTES, RENDERED, STEPS, SetupForm
 from app.training.words import duration, gigabytes
@@ -29,9 +30,23 @@ class Chosen:
     """A recipe to train by: a name that ships, or a file."""
 
     value: str
-    title: str
-    about: str
-    renders: bool
+    name: str
+    facts: work.Shipped
+
+    @property
+    def renders(self) -> bool:
+        """Whether it can make its own data."""
+        return self.facts.renders
+
+    @property
+    def about(self) -> str:
+        """What it trains, and on what."""
+        return "\n".join(words for words in (self.facts.title, self.facts.data) if words)
+
+    @property
+    def entry(self) -> Entry:
+        """What the menu shows of it."""
+        return Entry(self.value, self.name, self.facts.title, self.facts.notes)
 
 
 class SetupPage(QWidget):
@@ -52,6 +67,7 @@ class SetupPage(QWidget):
         self._unmeasured: NadirError | None = None
         self._checking = self._measuring = False
         self._named_by_user = False
+        self._wants_rendered = True
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(CHECK_AFTER_MS)
@@ -85,7 +101,7 @@ class SetupPage(QWidget):
         form.minutes.valueChanged.connect(lambda _: self._forget_measurement())
         form.name.textEdited.connect(self._name_edited)
         form.elsewhere.clicked.connect(self._browse_root)
-        form.measure.clicked.connect(self.measure)
+        form.measure.clicked.connect(self._again)
         form.start.clicked.connect(self._start)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -108,17 +124,22 @@ class SetupPage(QWidget):
     # Choosing ---------------------------------------------------------------------------------------------------
 
     def _have_recipes(self, shipped: list[work.Shipped]) -> None:
-        self._shipped = [Chosen(r.name, r.name, r.about, r.renders) for r in shipped]
+        self._shipped = [Chosen(facts.name, facts.name, facts) for facts in shipped]
         self._fill_recipes()
         if self._recipe is None and self._shipped:
             first = next((r for r in self._shipped if r.value == "port-nemo"), self._shipped[0])
             self.set_recipe(first)
 
     def _fill_recipes(self) -> None:
-        entries = [(r.value, r.title, r.about) for r in self._shipped]
+        own = [recipe.entry for recipe in self._shipped if recipe.renders]
+        bring = [recipe.entry for recipe in self._shipped if not recipe.renders]
+        groups = [
+            (self.tr("These render their own data"), own),
+            (self.tr("These need a data set on your disk"), bring),
+        ]
         if self._file is not None:
-            entries.append((self._file.value, self._file.title, self._file.value))
-        self.form.recipe.set_entries(entries, (self.tr("From a file…"), self._browse_recipe))
+            groups.append((self.tr("From a file"), [self._file.entry]))
+        self.form.recipe.set_entries(groups, (self.tr("From a file…"), self._browse_recipe))
 
     def _recipe_picked(self, value: str) -> None:
         known = [*self._shipped, *([self._file] if self._file is not None else [])]
@@ -127,13 +148,13 @@ class SetupPage(QWidget):
     def set_recipe(self, recipe: Chosen) -> None:
         """Train by this one."""
         self._recipe = recipe
-        self.form.recipe.show_entry(recipe.value, recipe.title)
+        self.form.recipe.show_entry(recipe.value, recipe.name)
         self.form.about.setText(recipe.about)
         self.form.about.setVisible(bool(recipe.about))
         self.form.source.setVisible(recipe.renders)
-        if not recipe.renders:
-            self._source = FOLDER
-            self.form.source.show_value(FOLDER)
+        rendered = recipe.renders and (self._wants_rendered or self._folder is None)
+        self._source = RENDERED if rendered else FOLDER
+        self.form.source.show_value(self._source)
         self.form.folder_row.setVisible(self._source == FOLDER)
         self._propose_name()
         self._check_later()
@@ -141,7 +162,7 @@ class SetupPage(QWidget):
     def set_recipe_file(self, path: Path) -> None:
         """Train by a file."""
         facts = work.recipe_facts(path)
-        self._file = Chosen(str(path), path.name, facts.about, facts.renders)
+        self._file = Chosen(str(path), path.name, facts)
         self._fill_recipes()
         self.set_recipe(self._file)
 
@@ -157,10 +178,11 @@ class SetupPage(QWidget):
 
     def _source_chosen(self, value: str) -> None:
         self._source = value
+        self._wants_rendered = value == RENDERED
         self.form.folder_row.setVisible(value == FOLDER)
+        self._check_later()
         if value == FOLDER and self._folder is None:
             self._browse_data()
-        self._check_later()
 
     def _browse_data(self) -> None:
         name = QFileDialog.getExistingDirectory(
@@ -172,6 +194,7 @@ class SetupPage(QWidget):
     def set_data(self, folder: Path) -> None:
         """Train on this folder."""
         self._folder, self._source = folder, FOLDER
+        self._wants_rendered = False
         self.form.source.show_value(FOLDER)
         self.form.folder_row.show()
         self.form.folder.setText(str(folder))
@@ -188,7 +211,7 @@ class SetupPage(QWidget):
 
     def _propose_name(self) -> None:
         if self._recipe is not None and not self._named_by_user:
-            self.form.name.setText(free_name(self._training.root, Path(self._recipe.title).stem))
+            self.form.name.setText(free_name(self._training.root, Path(self._recipe.name).stem))
         self._refresh()
 
     def _browse_root(self) -> None:
@@ -302,6 +325,12 @@ class SetupPage(QWidget):
             quiet=True,
         )
 
+    def _again(self) -> None:
+        if self._checked is None:
+            self._check_later()
+        else:
+            self.measure()
+
     def _start(self) -> None:
         plan = self.plan
         if plan is None:
@@ -357,6 +386,8 @@ class SetupPage(QWidget):
                 words = self.tr("{0}, and {1} before that to render the data").format(
                     words, duration(measured.render_s)
                 )
+            if measured.crowded:
+                words = self.tr("{0}, while other programs keep the processor busy").format(words)
             if measured.fits:
                 fits = self.tr("Needs {0} of {1} free: it fits.").format(
                     gigabytes(measured.memory), gigabytes(measured.free)
@@ -380,7 +411,15 @@ class SetupPage(QWidget):
         wrong = self._unmeasured is not None or (measured is not None and not measured.fits)
         self.form.fits.setProperty("tone", "error" if wrong else "muted")
         restyle(self.form.fits)
-        self.form.measure.setVisible(self._checked is not None)
+        self.form.measure.setText(
+            self.tr("Check again") if self._problem is not None else self.tr("Estimate")
+        )
+        self.form.measure.setToolTip(
+            self.tr("Look at recipe and data once more")
+            if self._problem is not None
+            else self.tr("Train a few steps to see how long it takes and how much memory")
+        )
+        self.form.measure.setVisible(self._checked is not None or self._problem is not None)
         self.form.measure.setEnabled(not self._measuring)
 
     def _refresh_data(self) -> None:
@@ -408,7 +447,11 @@ class SetupPage(QWidget):
         if pairs:
             parts.append(self.tr("{0} pairs are there.").format(f"{pairs:,}"))
         if rendered:
-            words = self.tr("{0} pairs in {1} towns are rendered first.")
+            words = (
+                self.tr("{0} pairs in {1} towns are rendered first.")
+                if self._source == RENDERED
+                else self.tr("No towns are there: {0} pairs in {1} towns are rendered into it.")
+            )
             parts.append(words.format(f"{rendered:,}", data.get("to_render")))
             if not pairs:
                 parts.append(self.tr("These are from a small town of the same making."))

@@ -79,9 +79,6 @@ class SetupForm(QWidget):
         self.estimate = label(wrap=True)
         self.fits = label(wrap=True, muted=True)
         self.measure = QPushButton(self.tr("Estimate"))
-        self.measure.setToolTip(
-            self.tr("Train a few steps to see how long it takes and how much memory")
-        )
         self.problem = label(wrap=True)
         self.problem.setProperty("tone", "error")
         self.problem.hide()

@@ -143,8 +143,8 @@ def query_name(query: str) -> str:
     """A kind of query that the trainer validates on, in words."""
     kind, _, heading = query.partition(" ")
     word = {
-        "known": translate("Training", "known"),
-        "unknown": translate("Training", "unknown"),
+        "known": translate("Training", "heading known"),
+        "unknown": translate("Training", "heading unknown"),
     }.get(heading)
     if word is None or not kind.isdigit():
         return query

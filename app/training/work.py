@@ -5,6 +5,8 @@ Plain functions that run in worker threads and return values that Qt can draw; s
 
 from __future__ import annotations
 
+import itertools
+import re
 import shutil
 import tempfile
 import tomllib
@@ -23,15 +25,18 @@ from engine.errors import EncoderError, IndexFolderError, TrainingError
 from engine.progress import Report, part
 
 PAIRS = 8
+TITLE = 80
 translate = QCoreApplication.translate
 
 
 @dataclass(frozen=True)
 class Shipped:
-    """A recipe to choose: its name, a line about it, and whether it renders its own data."""
+    """A recipe to choose: its name, what it trains in a few words, on what data, and whether it renders that itself."""
 
     name: str
-    about: str
+    title: str
+    data: str
+    notes: str
     renders: bool
 
 
@@ -66,6 +71,7 @@ class Measured:
     pairs_per_second: float
     memory: int
     free: int
+    crowded: bool = False
 
     @property
     def fits(self) -> bool:
@@ -74,22 +80,42 @@ class Measured:
 
 
 def shipped_recipes(report: Report) -> list[Shipped]:
-    """The recipes that come with the program, by name."""
-    return [recipe_facts(path) for path in sorted(resource("recipes").glob("*.toml"))]
+    """The recipes that come with the program: those that bring their own data first, by name."""
+    recipes = [recipe_facts(path) for path in resource("recipes").glob("*.toml")]
+    return sorted(recipes, key=lambda recipe: (not recipe.renders, recipe.name))
 
 
 def recipe_facts(path: Path) -> Shipped:
     """What a recipe's file says about itself; the trainer's own reader checks it later."""
     try:
-        raw = tomllib.loads(path.read_text("utf-8"))
+        text = path.read_text("utf-8")
+        raw = tomllib.loads(text)
     except (OSError, ValueError):
-        raw = {}
+        text, raw = "", {}
     about = raw.get("about")
     about = about if isinstance(about, dict) else {}
-    words = next((str(about[k]) for k in ("title", "data", "note") if about.get(k)), "")
+    notes = opening_words(text)
     data = raw.get("data")
     data = data if isinstance(data, dict) else {}
-    return Shipped(path.stem, words, bool(data.get("towns")))
+    return Shipped(
+        path.stem,
+        str(about.get("title") or title_of(notes)),
+        str(about.get("data") or ""),
+        notes,
+        bool(data.get("towns")),
+    )
+
+
+def opening_words(text: str) -> str:
+    """The comment that a file begins with, as one paragraph."""
+    lines = itertools.takewhile(lambda line: line.startswith("#"), text.splitlines())
+    return " ".join(line.lstrip("# ").strip() for line in lines)
+
+
+def title_of(notes: str) -> str:
+    """What notes begin with, up to where they go into particulars."""
+    title = re.split(r":\s|, by\s|\.\s|\s\(", notes, maxsplit=1)[0]
+    return title.rstrip(".") if len(title) <= TITLE else ""
 
 
 def check(python: Path, recipe: str, data: Path, report: Report) -> Checked:
@@ -136,6 +162,7 @@ def measure(
                 float(event["pairs_per_second"]),
                 int(event["memory_bytes"]),
                 int(event["free_bytes"]),
+                bool(event.get("crowded")),
             )
     raise TrainingError("nothing was measured")
 

@@ -9,6 +9,7 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QStackedWidget, QWidget
 
 from app.session import Session
 from app.training import work
+from app.training.launch import Plan
 from app.training.model import Training
 from app.training.run_list import RunList
 from app.training.run_page import RunPage
@@ -35,11 +36,15 @@ class TrainWorkspace(QWidget):
         row.setSpacing(0)
         row.addWidget(self.list)
         row.addWidget(self.stack, 1)
-        self.setup.start_asked.connect(training.begin)
+        self.setup.start_asked.connect(self._begin)
         self.page.use_asked.connect(self.use)
         training.chosen_changed.connect(self._chosen)
         training.made.connect(self._made)
         self._chosen()
+
+    def _begin(self, plan: Plan) -> None:
+        self.list.list.setFocus()  # else Stop would have the keyboard as soon as the form is gone
+        self._training.begin(plan)
 
     def _chosen(self) -> None:
         chosen = self._training.chosen

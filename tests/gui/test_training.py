@@ -109,6 +109,7 @@ def test_from_the_first_click_to_a_located_photo(
     run = chosen(window)
     assert run.name == "first" and (runs / "first" / "run.json").is_file()
     assert train.stack.currentWidget() is train.page
+    assert window.focusWidget() is train.list.list, "and not the button that stops it"
 
     # The plots fill, validations come, and the pairs can be looked at.
     qtbot.waitUntil(
@@ -258,6 +259,11 @@ def test_what_is_wrong_with_recipe_data_and_name_is_said_before_a_start(
     setup.set_data(towns)
     qtbot.waitUntil(lambda: "nonsense" in setup.form.problem.text(), timeout=LATER)
     assert not setup.form.start.isEnabled()
+    write_recipe(bad)  # put right in an editor
+    assert setup.form.measure.text() == "Check again"
+    QTest.mouseClick(setup.form.measure, CLICK)
+    qtbot.waitUntil(setup.form.start.isEnabled, timeout=LATER)
+    assert not setup.form.problem.text()
     setup.set_recipe_file(write_recipe(tmp_path / "good.toml"))
     setup.set_data(tmp_path)
     qtbot.waitUntil(lambda: "town" in setup.form.problem.text(), timeout=LATER)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from app.training import processes
+from app.training import processes, work
 from app.training.launch import Plan, begin, end_now, train_command, wait_gone
 from app.training.runs import (
     Launch,
@@ -220,3 +220,25 @@ def test_the_end_of_a_log(tmp_path: Path) -> None:
 def test_times_as_people_say_them() -> None:
     said = [duration(s) for s in (0.2, 59, 600, 3600 * 2, 3600 * 2 + 300, 3600 * 50)]
     assert said == ["1 s", "59 s", "10 min", "2 h", "2 h 5 min", "2 d 2 h"]
+
+
+def test_a_recipe_says_what_it_trains(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        "# SAIG with SMD on rendered towns: four blocks\n# of 128 channels. More.\nseed = 1\n"
+        '# not this\n[about]\ndata = "Towns"\n[data]\ntowns = [1]\n'
+    )
+    facts = work.recipe_facts(file)
+    assert (facts.name, facts.title, facts.data) == (
+        "mine",
+        "SAIG with SMD on rendered towns",
+        "Towns",
+    )
+    assert facts.renders and facts.notes.endswith("blocks of 128 channels. More.")
+    file.write_text("seed = [")
+    assert work.recipe_facts(file) == work.Shipped("mine", "", "", "", False)
+    shipped = work.shipped_recipes(lambda *_: None)
+    assert shipped[0].name == "port-nemo" and all(recipe.title for recipe in shipped)
+    assert [recipe.renders for recipe in shipped] == sorted(
+        (recipe.renders for recipe in shipped), reverse=True
+    )
