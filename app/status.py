@@ -44,7 +44,7 @@ class StatusLine(QFrame):
         self.setFixedHeight(status_height())
         self.fact = Elided(mode=Qt.TextElideMode.ElideRight)
         self.job_text = Elided(mode=Qt.TextElideMode.ElideMiddle)
-        self.job_text.setMaximumWidth(240)
+        self.job_text.setMaximumWidth(400)
         self.bar = QProgressBar()
         self.bar.setTextVisible(False)
         self.bar.setFixedWidth(120)

@@ -107,6 +107,13 @@ QAbstractSpinBox::down-button {
 }
 QRadioButton, QCheckBox { spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }
 QRadioButton:focus, QCheckBox:focus { border-color: $accent; }
+QRadioButton::indicator {
+    width: 14px; height: 14px; border: 1px solid $line_strong; border-radius: 8px; background: $raised;
+}
+QRadioButton::indicator:hover { border-color: $accent; }
+QRadioButton::indicator:checked {
+    width: 6px; height: 6px; border: 5px solid $accent; border-radius: 8px; background: $on_accent;
+}
 
 QSlider { border: 1px solid transparent; border-radius: 4px; }
 QSlider:focus { border-color: $accent; }
