@@ -16,6 +16,7 @@ from engine import __version__
 from engine.commands import evaluate, import_, index, localize
 from engine.commands.common import Progress, angle, count
 from engine.errors import Cancelled, NadirError, TrainingError
+from engine.shipped import install_for_training
 
 # The verbs import what they need when they run: `nadir --help` answers at once.
 
@@ -138,7 +139,7 @@ def _add_training(parser: argparse.ArgumentParser, verb: str) -> None:
         raise TrainingError(
             f"nadir {verb} needs PyTorch, which is not installed",
             None,
-            'Install it with: python3 -m pip install "nadir[train]"',
+            f"Install it with: {install_for_training()}",
         )
     command = importlib.import_module("engine.training.command")
     getattr(command, f"add_{verb}_arguments")(parser)

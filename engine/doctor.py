@@ -13,7 +13,13 @@ from pathlib import Path
 
 from engine import __version__
 from engine.errors import NadirError
-from engine.shipped import resources, sample_photos, shipped_encoder, shipped_index
+from engine.shipped import (
+    install_for_training,
+    resources,
+    sample_photos,
+    shipped_encoder,
+    shipped_index,
+)
 
 ENGINE_PACKAGES = ("numpy", "Pillow", "onnxruntime", "faiss-cpu", "rasterio")
 APP_PACKAGES = ("PySide6", "folium", "pyqtgraph")
@@ -68,7 +74,7 @@ def examine() -> list[Finding]:
             TRAINING_PACKAGES,
             "Training",
             False,
-            'Only to train: python3 -m pip install "nadir[train]"',
+            f"Only to train: {install_for_training()}",
         ),
     ):
         findings += [_package(name, topic, needed, remedy) for name in names]

@@ -24,6 +24,7 @@ import engine
 from app.training import processes
 from engine.errors import TrainingError
 from engine.progress import Report
+from engine.shipped import training_packages
 
 NEEDED = ("torch", "onnx", "onnxscript", "numpy", "PIL", "engine")
 # Plain enough for any Python 3: says which of the modules named it can find.
@@ -155,10 +156,8 @@ def lacks(python: Path) -> tuple[str, ...] | None:
 
 def install_command(python: Path | None) -> str:
     """What to type so that an interpreter can train."""
-    root = source_root()
-    what = f"{root}[train]" if root is not None else "nadir[train]"
     quoted = f'"{python}"' if python and " " in str(python) else str(python or "python3")
-    return f'{quoted} -m pip install "{what}"'
+    return f"{quoted} -m pip install {training_packages()}"
 
 
 def ask_devices(python: Path, report: Report) -> Interpreter:

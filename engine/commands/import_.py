@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.commands.common import metres
 from engine.errors import EncoderError, printable
+from engine.shipped import install_for_training
 
 if TYPE_CHECKING:
     from engine.networks.importing import Imported
@@ -93,7 +94,7 @@ def run(args: argparse.Namespace) -> int:
         raise EncoderError(
             f"nadir import needs {names}, which {'is' if len(missing) == 1 else 'are'} not installed",
             None,
-            'Install it with: python3 -m pip install "nadir[train]"',
+            f"Install it with: {install_for_training()}",
         )
     from engine.networks.importing import Wanted, import_checkpoint
     from engine.networks.recognise import UnknownWeightsError

@@ -161,7 +161,7 @@ def settled(found: Found, wanted: Wanted, path: Path | None = None) -> Found:
 
 def check_out(out: Path) -> None:
     """Refuse, before the work, a place that is taken or cannot be written to."""
-    if out.exists() and not (out.is_dir() and not any(out.iterdir())):
+    if (out.exists() or out.is_symlink()) and not (out.is_dir() and not any(out.iterdir())):
         raise NadirError("exists already and is left alone", out, "Choose another name for --out")
     folder = out.resolve().parent
     if not folder.is_dir():
@@ -181,7 +181,8 @@ def load_strictly(recognised: Recognised, state: State, path: Path | None = None
     try:
         model = build_network(found.network, found.options)
     except NadirError as error:
-        raise EncoderError(error.problem, path, error.remedy or "Choose other sizes") from error
+        remedy = error.remedy or "Choose other sizes, or correct --option"
+        raise EncoderError(error.problem, path, remedy) from error
     try:
         adapted = recognised.release.adapt(state, found)
         missing, unexpected = model.load_state_dict(adapted, strict=False)

@@ -16,6 +16,7 @@ from engine import __version__
 from engine.cli import main
 from engine.photo import read_photo
 from engine.photo.write import save_jpeg
+from engine.shipped import install_for_training
 from tests.engine.flat import make_town, places, write_dataset
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -467,3 +468,12 @@ def test_pictures_are_not_changed(capsys, given, photo):
     run(capsys, "localize", photo, *given)
     assert photo.read_bytes() == before
     assert np.all([path.suffix == ".jpg" for path in photo.parent.iterdir()])
+
+
+def test_what_training_needs_is_never_asked_for_by_our_name(monkeypatch):
+    assert "[train]" in install_for_training() and str(ROOT) in install_for_training()
+    monkeypatch.setattr(sys, "executable", "/a place/python")
+    assert install_for_training().startswith('"/a place/python" -m pip install ')
+    monkeypatch.setattr(sys, "frozen", True, raising=False)
+    said = install_for_training()
+    assert said.startswith("python3 -m pip install torch ") and "nadir" not in said

@@ -19,6 +19,7 @@ from engine.networks.importing import Wanted, export_branches, guided, settled
 from engine.networks.recognise import UnknownWeightsError, recognise
 from engine.networks.releases import Found, Release, releases
 from engine.networks.saig.branch import saig
+from engine.shipped import install_for_training
 from tests.full_disk import full_disk
 from tests.golden_rule import rule_state
 
@@ -152,6 +153,19 @@ def test_what_stands_there_is_left_alone(
     nowhere = tmp_path / "no" / "a.encoder"
     assert main(["import", str(published), "--out", str(nowhere), *FLAGS]) == 1
     assert "no folder" in capsys.readouterr().err
+    link = tmp_path / "link.encoder"
+    link.symlink_to(tmp_path / "nothing")
+    assert main(["import", str(published), "--out", str(link), *FLAGS]) == 1
+    assert "left alone" in capsys.readouterr().err
+
+
+def test_an_option_that_the_network_lacks_is_named(
+    published: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["import", str(published), "--out", str(tmp_path / "a.encoder"), *FLAGS]
+    assert main([*words, "--option", "colour=3"]) == 1
+    said = capsys.readouterr().err
+    assert "colour" in said and "--option" in said
 
 
 def test_a_full_disk_leaves_nothing_half(
@@ -182,7 +196,7 @@ def test_without_torch_the_way_to_it_is_said(
     )
     assert main(["import", "a.pth", "--out", str(tmp_path / "a.encoder")]) == 1
     said = capsys.readouterr().err
-    assert "PyTorch" in said and "nadir[train]" in said
+    assert "PyTorch" in said and install_for_training() in said
 
 
 def test_sizes_go_where_the_network_has_them() -> None:
