@@ -109,7 +109,9 @@ def missing_pictures(files: Iterable[Path]) -> list[Path]:
     return list(missing)
 
 
-def check_pictures(dataset: Dataset) -> None:
+def check_pictures(
+    dataset: Dataset, remedy: str = "Complete the dataset; --skip-missing leaves them out"
+) -> None:
     """See that every picture of a dataset is there, before hours of work.
 
     Raises:
@@ -126,7 +128,7 @@ def check_pictures(dataset: Dataset) -> None:
     raise DatasetError(
         f"{len(missing):,} of its {total:,} pictures are missing: {shown}{more}",
         dataset.folder,
-        "Complete the dataset; --skip-missing leaves them out",
+        remedy,
     )
 
 
@@ -151,7 +153,7 @@ def without_missing(dataset: Dataset) -> Dataset:
         if path not in gone and (true[i] < 0 or keep_reference[true[i]])
     ]
     if not kept or not keep_reference.any():
-        check_pictures(dataset)
+        check_pictures(dataset, "Without them nothing is left to measure: complete the dataset")
 
     def renumbered(indices: Indices) -> Indices:
         new = number[indices]

@@ -138,6 +138,9 @@ def test_wrong_and_partial_folders_are_explained(refused, evaluate, folder, tmp_
     (tmp_path / "cvusa/bingmap/19/3.jpg").write_bytes(b"no picture")
     err = refused("cvusa", tmp_path / "cvusa", "--skip-missing")
     assert "3.jpg" in err and "cannot be read as a picture" in err
+    shutil.rmtree(tmp_path / "cvusa/bingmap")
+    err = refused("cvusa", tmp_path / "cvusa", "--skip-missing")
+    assert "nothing is left to measure" in err and "--skip-missing" not in err
     assert "the folder nowhere/ is missing" in refused("vg", tmp_path / "nowhere")
 
 
