@@ -1,4 +1,6 @@
-"""Writing files so that a reader never sees half of one: a temporary name beside the target, synced, renamed."""
+"""Writing files so that a reader never sees half of one: a temporary name beside the target, synced, renamed.
+And a lock, so that two do not write at once.
+"""
 
 from __future__ import annotations
 
@@ -44,6 +46,37 @@ def atomic_write(path: Path, mode: str = "wb") -> Iterator[IO[Any]]:
         if isinstance(error, OSError) and error.filename in (None, str(temporary)):
             error.filename, error.filename2 = str(path), None
         raise
+
+
+@contextmanager
+def only_one(path: Path) -> Iterator[None]:
+    """Hold the lock that ``path`` is; the system lets go of it when the process dies. The file stays.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
+    with open(path, "ab") as file:
+        try:
+            _lock(file.fileno())
+        except OSError as error:
+            if error.errno not in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                raise
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path)) from error
+        yield
+
+
+try:
+    import fcntl
+
+    def _lock(handle: int) -> None:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+except ImportError:  # Windows
+    import msvcrt
+
+    def _lock(handle: int) -> None:
+        locking: Any = vars(msvcrt)
+        locking["locking"](handle, locking["LK_NBLCK"], 1)
 
 
 def write_json(path: Path, value: Any) -> None:

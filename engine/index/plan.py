@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.errors import IndexFolderError
-from engine.files import write_json
+from engine.files import only_one, write_json
 
 PLAN_FILE = "plan.json"
 LOCK_FILE = "lock"
@@ -127,25 +128,11 @@ def locked(folder: Path) -> Iterator[None]:
     Raises:
         IndexFolderError: another process holds it.
     """
-    with open(folder / LOCK_FILE, "ab") as file:
+    with contextlib.ExitStack() as held:
         try:
-            _lock(file.fileno())
-        except OSError as error:
+            held.enter_context(only_one(folder / LOCK_FILE))
+        except BlockingIOError as error:
             raise IndexFolderError(
                 "another build is at work in this folder", folder.parent, "Wait for it"
             ) from error
         yield
-
-
-try:
-    import fcntl
-
-    def _lock(handle: int) -> None:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-
-except ImportError:  # Windows
-    import msvcrt
-
-    def _lock(handle: int) -> None:
-        locking: Any = vars(msvcrt)
-        locking["locking"](handle, locking["LK_NBLCK"], 1)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from engine import errors
-from engine.files import atomic_write, sha256_of, write_json
+from engine.files import atomic_write, only_one, sha256_of, write_json
 
 
 def test_a_message_names_the_file_the_problem_and_the_remedy():
@@ -112,3 +112,11 @@ def test_sha256_is_that_of_the_bytes(tmp_path: Path):
     path = tmp_path / "a"
     path.write_bytes(b"nadir" * 100_000)
     assert sha256_of(path) == hashlib.sha256(b"nadir" * 100_000).hexdigest()
+
+
+def test_only_one_holds_a_lock(tmp_path: Path) -> None:
+    with only_one(tmp_path / "lock"):
+        with pytest.raises(BlockingIOError), only_one(tmp_path / "lock"):
+            pass
+    with only_one(tmp_path / "lock"):
+        pass
