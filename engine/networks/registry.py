@@ -33,5 +33,5 @@ def build_network(name: str, options: Mapping[str, Any]) -> DualEncoder:
         raise TrainingError(f'there is no network "{name}"', None, f"Known are: {known}")
     try:
         return _BUILDERS[name](options)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError) as error:
         raise TrainingError(f'the network "{name}" cannot be built: {error}') from error

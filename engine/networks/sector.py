@@ -48,6 +48,8 @@ class SectorEncoder(SmallResNet):
         self.rows, self.columns = self.map_size(input_size)
         if azimuth_blocks < 1 or self.columns % azimuth_blocks:
             raise ValueError(f"{self.columns} columns do not make {azimuth_blocks} equal blocks")
+        if block_dim < 1:
+            raise ValueError("block_dim must be at least 1")
         self.input_size = (input_size[0], input_size[1])
         self.azimuth_blocks = azimuth_blocks
         self.block_dim = block_dim

@@ -7,6 +7,8 @@ never becomes a silent default. Shipped recipes lie in ``resources/recipes`` and
 from __future__ import annotations
 
 import json
+import math
+import re
 import tomllib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, fields, is_dataclass
@@ -14,7 +16,8 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from engine.encoder.card import Branch
-from engine.errors import TrainingError
+from engine.errors import TrainingError, printable
+from engine.training.limits import check_limits
 from engine.training.schedules import SCHEDULES
 from engine.training.sections import (
     AboutSection,
@@ -144,6 +147,7 @@ def load_recipe(name_or_file: str | Path) -> Recipe:
 def recipe_from_dict(raw: dict[str, Any]) -> Recipe:
     """Build and check a recipe from plain values."""
     recipe: Recipe = _section(Recipe, raw, "")
+    check_limits(recipe.to_dict())
     _check(recipe)
     return recipe
 
@@ -172,6 +176,8 @@ def _section(kind: type, raw: Any, where: str) -> Any:
 
 def _value(kind: Any, value: Any, where: str) -> Any:
     if kind == Options:
+        if not isinstance(value, dict):
+            raise TrainingError(f'"{where}" is not a section')
         return value
     if is_dataclass(kind):
         assert isinstance(kind, type)
@@ -191,6 +197,8 @@ def _value(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
         names = {float: "a number", int: "a whole number", str: "a text", bool: "true or false"}
         raise TrainingError(f'"{where}" is not {names[kind]}')
+    if kind is float and not math.isfinite(value):
+        raise TrainingError(f'"{where}" is not a finite number')
     return value
 
 
@@ -201,7 +209,6 @@ def _check(recipe: Recipe) -> None:
 
     tile, canvas, query, batch = recipe.tile, recipe.canvas, recipe.query, recipe.batch
     blocks = recipe.network.azimuth_blocks
-    need(blocks >= 1, '"network.azimuth_blocks" must be at least 1')
     need(
         blocks == 1 or (tile.projection == "polar" and tile.width == canvas.width),
         "a network of blocks by bearing needs polar tiles as wide as the canvas",
@@ -228,29 +235,31 @@ def _check(recipe: Recipe) -> None:
         or canvas.width % 4 == 0,
         '"canvas.width" must be a multiple of 4 where tiles are turned by quarters',
     )
-    need(batch.chunk >= 0, '"batch.chunk" must be 0 or more')
     need(0 <= tile.near_m < tile.far_m, '"tile.near_m" must be below "tile.far_m"')
     need(tile.radius_power > 0, '"tile.radius_power" must be above 0')
     need(canvas.top_deg > canvas.bottom_deg, '"canvas.top_deg" must be above "canvas.bottom_deg"')
-    need(0 <= query.full_share <= 1, '"query.full_share" must be between 0 and 1')
     need(
         0 < query.fov_min <= query.fov_mode <= query.fov_max <= 140,
         '"query.fov_min", "fov_mode" and "fov_max" must rise, up to 140',
     )
     need(len(query.aspects) > 0, '"query.aspects" must not be empty')
-    need(batch.size >= 2, '"batch.size" must be at least 2')
     need(1 <= batch.group_size <= batch.size, '"batch.group_size" must be from 1 to the size')
-    need(batch.workers >= 0, '"batch.workers" must be 0 or more')
     need(
         not set(recipe.data.towns) & set(recipe.data.validation),
         '"data.towns" and "data.validation" must have no seed in common',
     )
-    need(recipe.data.pairs > 0 and recipe.data.validation_pairs > 0, '"data.pairs" must be above 0')
+    need(
+        recipe.data.format != "towns" or not recipe.data.options,
+        f'the key "data.{next(iter(recipe.data.options), "")}" is unknown where the data is towns',
+    )
+    need(
+        recipe.mining.name != "drawn" or not recipe.mining.options,
+        f'the key "mining.{next(iter(recipe.mining.options), "")}" is unknown where pairs are drawn',
+    )
     need(
         recipe.optimiser.sam == "none" or recipe.optimiser.precision != "fp16",
         '"optimiser.sam" looks twice, which fp16\'s scaling cannot: choose bf16 or fp32',
     )
-    need(recipe.optimiser.steps > 0, '"optimiser.steps" must be above 0')
     need(
         recipe.optimiser.schedule in SCHEDULES,
         f'"optimiser.schedule" is not one of {", ".join(SCHEDULES)}',
@@ -262,16 +271,12 @@ def _check(recipe: Recipe) -> None:
         '"optimiser.rates" must be numbers, 0 or more',
     )
     _check_augment(recipe, need)
-    need(recipe.optimiser.rho > 0, '"optimiser.rho" must be above 0')
 
 
 def _check_augment(recipe: Recipe, need: Callable[[bool, str], None]) -> None:
     how, labelled = recipe.augment, bool(recipe.data.classes)
     least, most = how.occlude_area
-    for name in ("jitter_share", "blur_share", "occlude_share"):
-        need(0 <= getattr(how, name) <= 1, f'"augment.{name}" must be between 0 and 1')
-    reach = (how.brightness, how.contrast, how.saturation)
-    need(min(reach) >= 0 and 0 <= how.hue <= 0.5, '"augment.hue" must be from 0 to 0.5')
+    need(how.occlude_holes[0] <= how.occlude_holes[1], '"augment.occlude_holes" must rise')
     need(0 < least <= most <= 1, '"augment.occlude_area" must rise between 0 and 1')
     need(0 < how.crop <= 1, '"augment.crop" must be above 0 and at most 1')
     need(
@@ -301,19 +306,25 @@ def recipe_toml(recipe: Recipe) -> str:
     """A recipe as the text of a file, every key written out."""
     plain = recipe.to_dict()
     name = plain.pop("name")
-    lines = [f"# {name}", *_toml_table(plain, "")]
+    lines = [f"# {printable(name)}", *_toml_table(plain, "")]
     return "\n".join(lines) + "\n"
 
 
 def _toml_table(table: dict[str, Any], prefix: str) -> list[str]:
-    lines = [f"{key} = {_toml(v)}" for key, v in table.items() if not isinstance(v, dict)]
+    lines = [f"{_key(key)} = {_toml(v)}" for key, v in table.items() if not isinstance(v, dict)]
     for key, value in table.items():
         if isinstance(value, dict):
-            name = f"{prefix}{key}"
+            name = f"{prefix}{_key(key)}"
             lines += ["", f"[{name}]", *_toml_table(value, f"{name}.")]
     return lines
 
 
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
 def _toml(value: Any) -> str:
-    # JSON's strings, numbers, true, false and lists are TOML's.
-    return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    # JSON's strings, numbers, true, false and lists are TOML's, but for one letter.
+    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

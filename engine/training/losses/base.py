@@ -96,9 +96,12 @@ def build_loss(name: str, options: Mapping[str, Any] | None = None) -> Loss:
         known = ", ".join(loss_names())
         raise TrainingError(f'there is no loss "{name}"', None, f"Known are: {known}")
     try:
-        return _BUILDERS[name](**(options or {}))
-    except (TypeError, ValueError) as error:
+        loss = _BUILDERS[name](**(options or {}))
+        if loss.learns_scale and not 0 < loss.start_scale <= loss.scale_limit:
+            raise ValueError("scale must be above 0 and at most its limit")
+    except (TypeError, ValueError, RuntimeError) as error:
         raise TrainingError(f'the loss "{name}" cannot be built: {error}') from error
+    return loss
 
 
 def loss_names() -> list[str]:
