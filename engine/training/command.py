@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
+import math
 import os
 from pathlib import Path
 
@@ -13,17 +16,18 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import torch
 
 from engine.errors import Cancelled, NadirError, TrainingError
+from engine.files import only_one
 from engine.training.board import with_board
 from engine.training.control import Control
-from engine.training.events import to_stdout_and_file
+from engine.training.events import Emit, to_stdout_and_file
 from engine.training.memory import keep_memory
-from engine.training.ranks import join_ranks
-from engine.training.recipes import load_recipe, recipe_toml
+from engine.training.ranks import LostRankError, Ranks, join_ranks
+from engine.training.recipes import Recipe, load_recipe, recipe_toml
 from engine.training.render import render_towns
 from engine.training.trainer import CHECKPOINT, Trainer
 
-RECIPE = "recipe.toml"
-"""A training's recipe, complete, in its folder."""
+RECIPE, LOCK = "recipe.toml", "lock"
+"""A training's recipe, complete, and the lock of whoever trains, in its folder."""
 
 
 def add_train_arguments(parser: argparse.ArgumentParser) -> None:
@@ -45,7 +49,7 @@ def add_train_arguments(parser: argparse.ArgumentParser) -> None:
         "--tensorboard", action="store_true", help="also write curves for TensorBoard"
     )
     parser.add_argument(
-        "--minutes", type=float, help="train for so long instead of the recipe's steps"
+        "--minutes", type=minutes, help="train for so long instead of the recipe's steps"
     )
 
 
@@ -72,48 +76,95 @@ def train(args: argparse.Namespace) -> int:
     keep_memory()
     recipe = load_recipe(args.recipe)
     args.out.mkdir(parents=True, exist_ok=True)
-    if os.environ.get("RANK", "0") == "0":
-        Control(args.out).clear()
-    checkpoint = args.out / CHECKPOINT
-    if checkpoint.exists() and not args.resume:
-        raise TrainingError(
-            "a training stands there already",
-            args.out,
-            "Go on with it by --resume, or choose another folder",
-        )
-    ranks, device = join_ranks(_device(args.device))
-    emit = to_stdout_and_file(args.out / "events.jsonl")
-    if args.tensorboard and ranks.first:
-        emit = with_board(emit, args.out)
-    data = args.data or args.out / "towns"
-    try:
-        if ranks.first:
-            (args.out / RECIPE).write_text(recipe_toml(recipe), "utf-8")
-            if not render_towns(recipe.data, data, emit, Control(args.out)):
-                emit("stopped", step=0, elapsed_s=0.0, file="")
-                return 130
-        ranks.wait()
-        trainer = Trainer(
-            recipe, data, args.out, device=device, minutes=args.minutes, emit=emit, ranks=ranks
-        )
-        if args.resume and checkpoint.exists():
-            trainer.resume(checkpoint)
-        with trainer.control.signals():
-            end = trainer.run()
-    except (NadirError, KeyboardInterrupt, Cancelled) as error:
-        if ranks.first:
+    with contextlib.ExitStack() as held:
+        if os.environ.get("RANK", "0") == "0":
+            try:
+                held.enter_context(only_one(args.out / LOCK))
+            except BlockingIOError as error:
+                raise TrainingError(
+                    "another training is at work there", args.out, "Wait for it, or stop it"
+                ) from error
+            Control(args.out).clear()
+        going_on = (args.out / CHECKPOINT).exists()
+        if going_on and not args.resume:
+            raise TrainingError(
+                "a training stands there already",
+                args.out,
+                "Go on with it by --resume, or choose another folder",
+            )
+        ranks, device = join_ranks(_device(args.device))
+        emit = to_stdout_and_file(args.out / "events.jsonl")
+        if args.tensorboard and ranks.first:
+            emit = with_board(emit, args.out)
+        try:
+            return _train(args, recipe, ranks, device, emit, going_on)
+        except (NadirError, KeyboardInterrupt, Cancelled) as error:
             remedy = error.remedy if isinstance(error, NadirError) else ""
             problem = error.problem if isinstance(error, NadirError) else "cancelled"
-            emit("error", problem=problem, remedy=remedy)
-        raise
-    except Exception as error:
-        # Whoever watches must hear of a fault in the program too; its traceback goes where tracebacks go.
+            # What one process alone ran into it must say itself; that the others lose it then is no news.
+            lost, own = isinstance(error, LostRankError), isinstance(error, NadirError)
+            log = args.out / "events.jsonl"
+            if ranks.first:
+                told = lost and _last_event(log) == "error"
+            else:
+                told = lost or not own or _last_event(log) == "error"
+            if not told:
+                emit("error", problem=problem, remedy=remedy)
+            raise
+        except Exception as error:
+            # Whoever watches must hear of a fault in the program too; its traceback goes where tracebacks go.
+            if ranks.first:
+                emit("error", problem=f"{type(error).__name__}: {error}", remedy="")
+            raise
+        finally:
+            ranks.close()
+
+
+def _train(
+    args: argparse.Namespace,
+    recipe: Recipe,
+    ranks: Ranks,
+    device: str,
+    emit: Emit,
+    going_on: bool,
+) -> int:
+    data = args.data or args.out / "towns"
+
+    def keep_recipe() -> None:
         if ranks.first:
-            emit("error", problem=f"{type(error).__name__}: {error}", remedy="")
-        raise
-    finally:
-        ranks.close()
+            (args.out / RECIPE).write_text(recipe_toml(recipe), "utf-8")
+
+    if not going_on:
+        keep_recipe()
+    if ranks.first and not render_towns(recipe.data, data, emit, Control(args.out)):
+        emit("stopped", step=0, elapsed_s=0.0, file="")
+        return 130
+    ranks.wait()
+    trainer = Trainer(
+        recipe, data, args.out, device=device, minutes=args.minutes, emit=emit, ranks=ranks
+    )
+    if going_on:
+        trainer.resume(args.out / CHECKPOINT)
+        # Now it is known to be the recipe of what stands there.
+        keep_recipe()
+    with trainer.control.signals():
+        end = trainer.run()
     return 130 if end == "stopped" else 0
+
+
+def _last_event(log: Path) -> str:
+    try:
+        return str(json.loads(log.read_text("utf-8").splitlines()[-1])["event"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
+
+
+def minutes(text: str) -> float:
+    """A budget of time, from the command line."""
+    value = float(text)
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not above 0")
+    return value
 
 
 def export(args: argparse.Namespace) -> int:

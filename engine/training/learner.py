@@ -23,6 +23,7 @@ from engine.training.mining import Classes
 from engine.training.optimisers import build_optimiser, sam_of
 from engine.training.ranks import Ranks
 from engine.training.recipes import Recipe
+from engine.training.sam import Sam
 
 
 class Learner:
@@ -66,6 +67,7 @@ class Learner:
         self._scaler = torch.amp.GradScaler(device.type, enabled=how.precision == "fp16")
         self.runner: BranchRunner | None = None
         self._gradients: Gradients | None = None
+        self._moving = False
 
     def open(self) -> BranchRunner:
         """Get ready to compute."""
@@ -115,8 +117,8 @@ class Learner:
         """One move of the weights, at a learning rate.
 
         Raises:
-            TrainingError: when the loss is no number, or the memory does not hold the batch; the weights are as they
-                were then.
+            TrainingError: when the loss or its gradient is no number, or the memory does not hold the batch; the
+                weights are as they were then.
         """
         try:
             return self._step(batch, rate)
@@ -138,17 +140,12 @@ class Learner:
         self.model.train()
         self.loss.train()
         outcome = self._gradients(batch, self._factor())
-        if not math.isfinite(outcome.loss):
-            raise TrainingError(
-                "the loss is no longer a number",
-                None,
-                "Train with a lower optimiser.rate, or with precision fp32",
-            )
-        self._tame()
+        self._tame(outcome.loss)
         if self._sam is not None:
-            self._sam.first_step()
-            self._gradients(batch, again=True)
-            self._tame()
+            self._look_again(self._sam, batch)
+        # Cut short in here, the weights are of no step.
+        self._moving = True
+        if self._sam is not None:
             self._sam.second_step()
         else:
             self._scaler.step(self.optimiser)
@@ -158,7 +155,18 @@ class Learner:
             with torch.no_grad():
                 scale.clamp_(0.0, math.log(self.loss.scale_limit))
         self.average.update(self.model)
+        self._moving = False
         return outcome
+
+    def _look_again(self, sam: Sam, batch: Batch) -> None:
+        """The gradient at the place that SAM climbs to; whatever goes wrong there, the weights come back."""
+        assert self._gradients is not None
+        try:
+            sam.first_step()
+            self._tame(self._gradients(batch, again=True).loss)
+        except BaseException:
+            sam.come_back()
+            raise
 
     def _factor(self) -> float:
         """What gradients are multiplied by to survive fp16."""
@@ -166,17 +174,39 @@ class Learner:
             return 1.0
         return float(self._scaler.scale(torch.ones((), device=self.device)))
 
-    def _tame(self) -> None:
-        """Undo the factor and cut the gradient's length."""
+    def _tame(self, loss: float) -> None:
+        """Undo the factor, cut the gradient's length, and see that it can be stepped by.
+
+        A gradient that fp16 made too large is left to the scaler, which passes over it.
+        """
         if self._scaler.is_enabled():
             self._scaler.unscale_(self.optimiser)
-        if self.recipe.optimiser.clip > 0:
-            every = [p for group in self.optimiser.param_groups for p in group["params"]]
-            nn.utils.clip_grad_norm_(every, self.recipe.optimiser.clip)
+        clip = self.recipe.optimiser.clip
+        every = [p for group in self.optimiser.param_groups for p in group["params"]]
+        grads = [p.grad for p in every if p.grad is not None]
+        length = nn.utils.get_total_norm(grads)
+        if clip > 0:
+            nn.utils.clip_grads_with_norm_(every, clip, length)
+        bad = not (self._scaler.is_enabled() or bool(torch.isfinite(length)))
+        if bad or not math.isfinite(loss):
+            what = "the gradient of the loss" if math.isfinite(loss) else "the loss"
+            raise TrainingError(
+                f"{what} is no longer a number",
+                None,
+                "Train with a lower optimiser.rate, or with precision fp32",
+            )
 
     def sound(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(torch.isfinite(p).all()) for p in self.model.parameters())
+        """Whether all weights, and what norms have counted, are numbers, and those of a whole number of steps."""
+        if self._moving:
+            return False
+        counted = (
+            b
+            for name, b in self.model.named_buffers()
+            if name.endswith(("running_mean", "running_var"))
+        )
+        every = (*self.model.parameters(), *self.loss.parameters(), *counted)
+        return all(bool(torch.isfinite(value).all()) for value in every)
 
     def state(self) -> dict[str, Any]:
         """All that a step depends on, but the batch."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
+import time
 from collections.abc import Iterator, Sequence
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from engine.errors import NadirError
+from engine.errors import NadirError, TrainingError
 from engine.training.batch import WHOLE, Batch, Indices, PairSource, Part, make_batch
 from engine.training.memory import keep_memory
 from engine.training.sources import SourcePlan
@@ -53,6 +56,12 @@ class Batches(Dataset[Batch | NadirError]):
             )
         except NadirError as error:
             return error
+        except MemoryError:
+            return TrainingError(
+                f"the memory does not hold a batch of {recipe.batch.size}",
+                None,
+                "Choose a smaller batch.size, or fewer batch.workers",
+            )
 
     def __getstate__(self) -> dict[str, object]:
         return {**self.__dict__, "_source": None}
@@ -76,6 +85,7 @@ def batches(
 
     Raises:
         DatasetError: naming what could not be read.
+        TrainingError: when the memory does not hold a batch, or a worker has ended.
     """
     workers = plan.recipe.batch.workers
     loader = DataLoader(
@@ -89,13 +99,50 @@ def batches(
         # So that making workers draws nothing from the global one.
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
+    made = iter(loader)
+    while True:
+        try:
+            batch = next(made, None)
+        except (OSError, EOFError) as error:
+            # A pipe whose other end is gone; what a worker cannot read comes as a batch's place or is quoted.
+            if not workers or str(error).startswith("Caught"):
+                raise
+            # The system's word of that death raises wherever it finds us: here rather than in a checkpoint.
+            with contextlib.suppress(RuntimeError):
+                time.sleep(1.0)
+            raise LostWorkerError from error
+        if batch is None:
+            return
         if isinstance(batch, NadirError):
             raise batch
         yield batch.to(device, channels_last=channels_last)
 
 
+class LostWorkerError(TrainingError):
+    """A process that makes batches has ended."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "a process that makes batches has ended, as when the memory is full",
+            None,
+            "Go on by --resume, with a smaller batch.size or fewer batch.workers",
+        )
+
+
+@contextlib.contextmanager
+def told_of_workers() -> Iterator[None]:
+    """Within the block a worker's end, of which torch tells by a signal, is a :class:`LostWorkerError`."""
+    try:
+        yield
+    except RuntimeError as error:
+        if str(error).startswith("DataLoader worker"):
+            raise LostWorkerError from error
+        raise
+
+
 def _start_worker(number: int) -> None:
+    # A terminal's Ctrl+C goes to every process of it; the training says when its workers end.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(1)
     keep_memory()
     if hasattr(os, "nice"):

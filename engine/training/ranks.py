@@ -8,9 +8,10 @@ of a batch of B train as one of 2 B does (but for batch norms, which see their o
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 import torch.distributed as dist
@@ -21,6 +22,10 @@ from engine.training.batch import Part
 
 _PATIENCE = datetime.timedelta(hours=2)
 """How long ranks wait for the first one while it validates."""
+
+
+class LostRankError(TrainingError):
+    """Another process of the training has ended, or cannot be reached any more."""
 
 
 class Ranks:
@@ -46,7 +51,8 @@ class Ranks:
         parts = [
             torch.empty_like(mine, memory_format=torch.contiguous_format) for _ in range(self.count)
         ]
-        dist.all_gather(parts, mine.detach().contiguous())
+        with _together():
+            dist.all_gather(parts, mine.detach().contiguous())
         return torch.cat(parts)
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
@@ -56,7 +62,8 @@ class Ranks:
         with_grad = [p for p in parameters if p.requires_grad]
         grads = [torch.zeros_like(p) if p.grad is None else p.grad for p in with_grad]
         flat = torch.cat([grad.flatten() for grad in grads])
-        dist.all_reduce(flat)
+        with _together():
+            dist.all_reduce(flat)
         pieces = flat.split([grad.numel() for grad in grads])
         for parameter, grad, piece in zip(with_grad, grads, pieces, strict=True):
             # Into the gradient's own layout: fused optimisers read both by memory.
@@ -66,25 +73,43 @@ class Ranks:
         """Give everyone the first rank's values, in place."""
         if self.count > 1:
             for tensor in tensors:
-                dist.broadcast(tensor.detach(), 0)
+                with _together():
+                    dist.broadcast(tensor.detach(), 0)
 
     def agree(self, value: float) -> float:
         """What the first rank says."""
         if self.count == 1:
             return value
         said = torch.tensor([value], dtype=torch.float64, device=_device())
-        dist.broadcast(said, 0)
+        with _together():
+            dist.broadcast(said, 0)
         return float(said.item())
 
     def wait(self) -> None:
         """Until all are here."""
         if self.count > 1:
-            dist.barrier()
+            with _together():
+                dist.barrier()
 
     def close(self) -> None:
         """Part from the others."""
         if self.count > 1 and dist.is_initialized():
             dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def _together() -> Iterator[None]:
+    """Talking to the others, who may have ended."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise LostRankError(
+            "another process of this training has ended",
+            None,
+            "What it said stands above; go on from the last checkpoint by --resume",
+        ) from error
 
 
 def join_ranks(device: str) -> tuple[Ranks, str]:

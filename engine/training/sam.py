@@ -75,10 +75,15 @@ class Sam:
     @torch.no_grad()
     def second_step(self) -> None:
         """Come back and step by the gradients that are there now."""
+        self.come_back()
+        self.optimiser.step()
+
+    @torch.no_grad()
+    def come_back(self) -> None:
+        """Undo the climb, if there was one."""
         for parameter, before in self._before:
             parameter.copy_(before)
         self._before = []
-        self.optimiser.step()
 
     def _scale(self, name: str, parameter: nn.Parameter) -> Tensor | None:
         """What gradients are stretched by; None: nothing."""

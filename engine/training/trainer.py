@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ from engine.training.control import Control
 from engine.training.events import Emit, to_stdout
 from engine.training.gradients import Outcome
 from engine.training.learner import Learner
-from engine.training.loader import batches
+from engine.training.loader import LostWorkerError, batches, told_of_workers
 from engine.training.memory import peak_bytes
 from engine.training.mining import Classes, Sampler, build_sampler
 from engine.training.ranks import Ranks
@@ -143,12 +144,18 @@ class Trainer:
             if self.progress.step == 0:
                 self.learner.start_from(self._pictures)
             while self.share() < 1.0 and end == "done":
-                end = self._epoch(self._begin_epoch(runner))
+                plan = self._begin_epoch(runner)
+                with told_of_workers():
+                    end = "stopped" if plan is None else self._epoch(plan)
             if end == "done" and not self._validated():
                 self._validate()
-        except (NadirError, KeyboardInterrupt):
-            self._save_what_is_left()
-            raise
+        except (NadirError, KeyboardInterrupt, MemoryError) as error:
+            # A terminal's Ctrl+C also reaches a worker that has not come to the point of passing it over.
+            if isinstance(error, LostWorkerError) and self.control.wanted() == "stop":
+                end = "stopped"
+            else:
+                self._save_what_is_left()
+                raise
         finally:
             self.learner.close()
         self._save(CHECKPOINT)
@@ -199,16 +206,18 @@ class Trainer:
             progress.elapsed_s += now - clock
             window.add(outcome.loss, waited, now - clock)
             clock = now
+            share = self.share()
+            # Every rank by its own clock: nothing in here may wait for the others.
             if progress.step % self.report_every == 0 or window.seconds > _REPORT_S:
-                self._report(window, rate)
+                self._report(window, rate, share)
                 window = _Window()
             if progress.step % recipe.validation.every == 0:
                 self._validate()
                 clock = time.perf_counter()
-            if self.share() >= 1.0:
+            if share >= 1.0:
                 return "done"
             # Asked once a step; every rank must hear the same.
-            wish = self.ranks.agree({"go": 0, "pause": 1, "stop": 2}[self.control.wanted()])
+            wish = self._wish()
             if wish == 1:
                 wish = self._pause()
             if wish == 2:
@@ -226,47 +235,62 @@ class Trainer:
             where = f"{error.problem}, at step {self.progress.step + 1}"
             raise TrainingError(where, error.path, error.remedy) from error
 
+    def _wish(self) -> float:
+        """What somebody outside wants, as all ranks agree: 0 to go on, 1 to pause, 2 to stop."""
+        return self.ranks.agree({"go": 0, "pause": 1, "stop": 2}[self.control.wanted()])
+
     def _plan(self) -> SourcePlan:
         return plan_source(self.recipe, self.data, tuple(self.progress.names))
 
-    def _begin_epoch(self, runner: BranchRunner) -> SourcePlan:
-        """What to train on; at the start of an epoch the data folder is looked through anew."""
+    def _begin_epoch(self, runner: BranchRunner) -> SourcePlan | None:
+        """What to train on; at the start of an epoch the data folder is looked through anew.
+
+        None: somebody wants to stop before the epoch could be planned; nothing has changed.
+        """
         progress, recipe = self.progress, self.recipe
         if progress.step < progress.epoch_end:
             return self._plan()
         plan = plan_source(recipe, self.data)
         source = plan.open()
-        progress.epoch += 1
-        progress.names = list(plan.names)
         size = recipe.batch.size * self.ranks.count
         count = max(1, len(source) // size)
         if recipe.mining.name != "drawn":
-            sampler = self.sampler = self.sampler or self._make_sampler(plan)
-            self._scan(sampler, source, runner)
-            self._orders = orders = sampler.epoch(progress.epoch)
+            sampler = self.sampler or self._make_sampler(plan)
+            before = sampler.state()
+            if not self._scan(sampler, source, runner, progress.epoch + 1):
+                sampler.load(before)
+                return None
+            self.sampler = sampler
+            self._orders = orders = sampler.epoch(progress.epoch + 1)
             count = len(orders)
+        progress.epoch += 1
+        progress.names = list(plan.names)
         progress.epoch_start = progress.step
         progress.epoch_end = progress.step + count
         if self.budget_s is None:
             progress.epoch_end = min(progress.epoch_end, recipe.optimiser.steps)
         return plan
 
-    def _scan(self, sampler: Sampler, source: PairSource, runner: BranchRunner) -> None:
-        """Tell a sampler that wants it how the weights of now describe pairs."""
-        progress, recipe = self.progress, self.recipe
-        wanted = sampler.wanted(progress.epoch)
+    def _scan(self, sampler: Sampler, source: PairSource, runner: BranchRunner, epoch: int) -> bool:
+        """Tell a sampler that wants it how the weights of now describe pairs; False when interrupted by a stop.
+
+        An epoch planned on half a scan would not be the uninterrupted training's.
+        """
+        recipe = self.recipe
+        wanted = sampler.wanted(epoch)
         size = recipe.batch.chunk or recipe.batch.size
         self.model.eval()
         for first in range(0, len(wanted), size):
-            if self.control.wanted() == "stop":
-                break
+            if self._wish() == 2:
+                return False
             pairs = wanted[first : first + size]
-            rng = np.random.default_rng((recipe.seed, progress.epoch, first))
+            rng = np.random.default_rng((recipe.seed, epoch, first))
             batch = _look(source, pairs, rng).to(
                 self.device, channels_last=recipe.optimiser.channels_last
             )
             query, reference = runner.forward(batch.canvases, batch.tiles, keep=False)
             sampler.update(pairs, query.cpu(), reference.cpu())
+        return True
 
     def _make_sampler(self, plan: SourcePlan) -> Sampler:
         recipe, source = self.recipe, plan.open()
@@ -340,16 +364,20 @@ class Trainer:
 
     def _save_what_is_left(self) -> None:
         """A checkpoint of good weights after trouble, if it can be written; else the last one stands."""
-        if self.progress.step and self.learner.sound():
-            try:
+        if self.progress.step:
+            with contextlib.suppress(NadirError):
                 self._save(CHECKPOINT)
-            except NadirError:
-                return
 
     def _save(self, name: str) -> Path:
         path = self.out / name
         if not self.ranks.first:
             return path
+        if not self.learner.sound():
+            raise TrainingError(
+                "the weights are no longer those of a whole step, or no numbers",
+                None,
+                "Go on from the last checkpoint by --resume; if it happens again, with a lower optimiser.rate",
+            )
         orders = self._orders
         state = {
             "recipe": self.recipe.to_dict(),
@@ -382,7 +410,7 @@ class Trainer:
         if self.ranks.first:
             self.emit(event, **values)
 
-    def _report(self, window: _Window, rate: float) -> None:
+    def _report(self, window: _Window, rate: float, share: float) -> None:
         progress, scale = self.progress, self.model.logit_scale
         self._tell(
             "step",
@@ -390,7 +418,7 @@ class Trainer:
             loss=round(window.loss / window.steps, 4),
             scale=None if scale is None else round(float(scale.detach().exp()), 2),
             lr=round(rate, 9),
-            share=round(self.share(), 4),
+            share=round(share, 4),
             pairs_per_second=round(
                 window.steps * self.recipe.batch.size * self.ranks.count / window.seconds, 1
             ),
@@ -428,11 +456,16 @@ def _look(source: PairSource, pairs: Indices, rng: np.random.Generator) -> Batch
 
 
 def _decisive(recipe: dict[str, Any]) -> dict[str, Any]:
-    """The part of a recipe that decides the weights: what is said about it and how it is watched may change."""
+    """The part of a recipe that decides the weights: what is said about it and how it is watched may change, and so may
+    which towns there are.
+    """
     kept = {
+        key: value for key, value in recipe.items() if key not in ("name", "about", "validation")
+    }
+    data = {
         key: value
-        for key, value in recipe.items()
-        if key not in ("name", "about", "data", "validation")
+        for key, value in recipe["data"].items()
+        if key not in ("towns", "pairs", "area_km2") and not key.startswith("validation")
     }
     batch = {k: v for k, v in recipe["batch"].items() if k not in ("workers", "chunk")}
-    return {**kept, "batch": batch}
+    return {**kept, "data": data, "batch": batch}
