@@ -95,6 +95,7 @@ def import_checkpoint(
     tell(f"{recognised.release.project}: {found.variant}, {len(state)} tensors")
     model = load_strictly(recognised, state, path)
     del state
+    check_dims(model, found, path)
     preprocessing = _named(model, _preprocessing(recognised, wanted))
     tell("exporting")
     graphs, difference = export_branches(model, preprocessing, path, tell)
@@ -221,6 +222,20 @@ def check_numbers(state: State, path: Path | None = None) -> None:
         else:
             continue
         raise EncoderError(problem, path, "Take another checkpoint, or get the file again")
+
+
+def check_dims(model: DualEncoder, found: Found, path: Path | None = None) -> None:
+    """Refuse sizes at which the sides' descriptors, whose length follows from the size, cannot be compared."""
+    query, reference = (getattr(branch, "dim", None) for branch in (model.query, model.reference))
+    if query == reference:
+        return
+    photos, tiles = (f"{h}x{w}" for h, w in (found.query_size, found.reference_size))
+    raise EncoderError(
+        f"{found.variant} gives {query:,} numbers for photos of {photos} and {reference:,} for tiles of {tiles}, "
+        "which cannot be compared",
+        path,
+        "Give --query-size and --reference-size that belong together",
+    )
 
 
 def export_branches(

@@ -28,9 +28,11 @@ class Found:
         network: a registered network's name, with its ``options``.
         variant: what people call it ("SAIG-S with SMD").
         query_size, reference_size: [H, W] that its authors use, as far as the weights tell; the user may override
-            them (``resize`` below is then asked).
+            them.
         choices: options that the weights do not tell, each with the values that it may have: the user says which. A
             pooling without parameters leaves no trace, for instance.
+        fov_deg: what of a turn the photos showed that the weights were trained with, as far as they tell.
+        trained_on: the dataset, where the weights tell.
     """
 
     network: str
@@ -39,6 +41,8 @@ class Found:
     reference_size: Size
     options: Mapping[str, Any] = field(default_factory=dict)
     choices: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fov_deg: float = 360.0
+    trained_on: str = ""
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,6 @@ from engine.networks.published import (
     cvusa_or_cvact,
     paired,
     panorama_branch,
-    pictures_for,
     tile_branch,
     untrained,
 )
@@ -104,7 +103,7 @@ def recognise_pair(shapes: Shapes) -> Found | None:
         guide = shapes.get(f"{second}{GUIDE}pos_embed")
         if guide is not None:
             options["guide_size"] = _tile_size(guide[1])
-    names = {True: "CVUSA or CVACT", False: "VIGOR"}[size[0] == 112]
+    pictures, names = (CVUSA, "CVUSA or CVACT") if size[0] == 112 else (VIGOR, VIGOR.name)
     view = "" if fov == 360 else f", {fov:.0f} degrees"
     return Found(
         "transgeo",
@@ -112,6 +111,8 @@ def recognise_pair(shapes: Shapes) -> Found | None:
         size,
         reference,
         options,
+        fov_deg=fov,
+        trained_on=pictures.name,
     )
 
 
@@ -134,11 +135,9 @@ def adapt_pair(state: State, found: Found) -> State:
 
 
 def preprocess_pair(found: Found) -> Preprocessing:
-    """Panoramas and tiles of CVUSA or VIGOR. CVACT's weights look like CVUSA's."""
-    height, width = found.query_size
-    trained = [fov for size, fov in QUERIES.values() if size == found.query_size]
-    fov = trained[0] if trained else 360.0
-    pictures = VIGOR if height == 320 or pictures_for((height, width)) is VIGOR else CVUSA
+    """Panoramas and tiles of CVUSA or VIGOR, whatever the sizes. CVACT's weights look like CVUSA's."""
+    fov = found.fov_deg
+    pictures = VIGOR if found.trained_on == VIGOR.name else CVUSA
     query = panorama_branch(pictures, found.query_size, resize="bilinear")
     if fov < 360:
         # Such a model never sees a whole turn: the photo fills its picture.

@@ -15,7 +15,8 @@ from engine.cli import main
 from engine.encoder import open_encoder, read_package
 from engine.errors import EncoderError
 from engine.networks import build_network
-from engine.networks.importing import Wanted, export_branches, guided, settled
+from engine.networks.dsm import dsm
+from engine.networks.importing import Wanted, check_dims, export_branches, guided, settled
 from engine.networks.recognise import UnknownWeightsError, recognise
 from engine.networks.releases import Found, Release, releases
 from engine.networks.saig.branch import saig
@@ -204,6 +205,15 @@ def test_sizes_go_where_the_network_has_them() -> None:
     other = settled(found, Wanted(query_size=(64, 256), reference_size=(32, 32)))
     assert other.query_size == (64, 256) and other.reference_size == (32, 32)
     assert other.options == {"query_size": (64, 256), "head": "gap"}
+
+
+def test_sizes_that_do_not_belong_together_are_refused() -> None:
+    found = Found("dsm", "DSM", (128, 256), (128, 512))
+    sides = {"widths": (1, 1, 1, 1), "reduced": (1, 1, 2)}
+    model = dsm(query_size=found.query_size, reference_size=found.reference_size, **sides)
+    with pytest.raises(EncoderError, match="256 numbers for photos of 128x256 and 512 for tiles"):
+        check_dims(model, found)
+    check_dims(dsm(**sides), found)
 
 
 def test_a_graph_that_differs_is_refused() -> None:

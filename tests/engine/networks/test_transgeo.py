@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -320,6 +321,10 @@ def test_published_weights_are_recognised(
     assert (pre.query.input_size, pre.reference.input_size) == sizes
     assert pre.tile_extents_m == shifts
     assert ("own attention" in pre.note) == ("stage 2" in variant)
+    # Other sizes are another resolution: what was trained on, and how much of a turn is seen, stays.
+    half = release.preprocess(replace(found, query_size=(sizes[0][0], sizes[0][1] // 2)))
+    assert half.query.projection == "equirectangular"
+    assert (half.query.top_deg, half.tile_extents_m) == (pre.query.top_deg, shifts)
 
 
 def test_limited_views_imagenet_and_joined_stages_are_recognised() -> None:
@@ -331,6 +336,8 @@ def test_limited_views_imagenet_and_joined_stages_are_recognised() -> None:
     assert found.query_size == (112, 154)
     pre = release.preprocess(found)
     assert (pre.query.projection, pre.query.fov_trained_deg) == ("plain", (90.0, 90.0))
+    wider = release.preprocess(replace(found, query_size=(112, 616))).query
+    assert (wider.projection, wider.fov_trained_deg) == ("plain", (90.0, 90.0))
     joined = build_network(
         "transgeo", {"stage": 2, "reference_size": (320, 320), "guide_size": (256, 256)}
     )
