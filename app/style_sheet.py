@@ -161,7 +161,8 @@ QTableWidget {
 QTableWidget::item { padding: 4px 8px; border-bottom: 1px solid $line; }
 QHeaderView { background: transparent; }
 QHeaderView::section {
-    background: transparent; color: $muted; border: none; border-bottom: 1px solid $line_strong; padding: 4px 8px;
+    background: transparent; color: $muted; border: none; border-bottom: 1px solid $line_strong;
+    padding: 4px 8px 4px 11px;
 }
 """)
 

@@ -64,6 +64,7 @@ class SettingsPanel(QFrame):
         grid.addWidget(label(self.tr("Rail"), muted=True), 4, 0)
         grid.addWidget(self.words, 4, 1)
         self.python = Elided()
+        self.python.setMinimumWidth(160)
         self.python.setMaximumWidth(260)
         self.choose_python = QPushButton(self.tr("Choose…"))
         self.choose_python.setAccessibleName(self.tr("Choose the Python that trains"))

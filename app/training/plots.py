@@ -258,7 +258,7 @@ class CurveCard(QFrame):
         self.plot.setAccessibleName(title)
         item.hideButtons()
         item.setMenuEnabled(False)
-        item.setContentsMargins(0, 4, 6, 0)
+        item.setContentsMargins(0, 4, 14, 0)  # half of the last number stands beyond the axis
         item.setDownsampling(auto=True, mode="peak")
         item.setClipToView(True)
         self._box = item.getViewBox()
@@ -335,12 +335,12 @@ class CurveCard(QFrame):
                 if len(lines) == 1:
                     faint = QColor(colour)
                     faint.setAlpha(80)
-                    self._draw(steps, values, pg.mkPen(faint, width=1))
+                    self._draw(steps, values, pg.mkPen(faint, width=1), depth=number)
                     self._drawn.append(values)
                 values = smooth(values)
             pen = pg.mkPen(colour, width=2, style=DASHES[number % len(DASHES)])
             dots = (line.dots and len(values) <= 60) or len(values) == 1
-            self._draw(steps, values, pen, colour if dots else None)
+            self._draw(steps, values, pen, colour if dots else None, depth=number)
             self._lines.append((line.name, steps, values))
             self._drawn.append(values)
         self._fit()
@@ -350,7 +350,15 @@ class CurveCard(QFrame):
             self._item.getAxis(side).setVisible(some)
         self._read()
 
-    def _draw(self, steps: Numbers, values: Numbers, pen: QPen, dots: QColor | None = None) -> None:
+    def _draw(
+        self,
+        steps: Numbers,
+        values: Numbers,
+        pen: QPen,
+        dots: QColor | None = None,
+        *,
+        depth: int = 0,
+    ) -> None:
         curve = pg.PlotDataItem(
             steps,
             values,
@@ -361,6 +369,7 @@ class CurveCard(QFrame):
             symbolBrush=dots,
             symbolPen=None,
         )
+        curve.setZValue(-depth)  # the first curve is the one that is looked at: it lies on top
         self._item.addItem(curve)
         self._curves.append(curve)
 

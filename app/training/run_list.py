@@ -50,7 +50,9 @@ class RunList(QFrame):
         self.list.setVerticalScrollMode(QAbstractItemView.ScrollMode.ScrollPerPixel)
         self.list.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.list.setMouseTracking(True)
-        self.list.currentItemChanged.connect(self._picked)
+        # Not the current item: the keyboard makes the first one current when it only passes through.
+        self.list.itemSelectionChanged.connect(lambda: self._picked(self.list.selectedItems()))
+        self.list.itemActivated.connect(lambda item: self._picked([item]))
         self.list.itemChanged.connect(self._ticked)
         self._empty = label(self.tr("Runs appear here and stay."), muted=True, wrap=True)
         self._hint = label(
@@ -128,8 +130,8 @@ class RunList(QFrame):
         self.new.setChecked(True)
         self._training.choose(None)
 
-    def _picked(self, item: QListWidgetItem | None) -> None:
-        if item is not None:
+    def _picked(self, items: list[QListWidgetItem]) -> None:
+        for item in items:
             self._training.choose(item.data(_ROLE))
 
     def _ticked(self, item: QListWidgetItem) -> None:

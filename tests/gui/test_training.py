@@ -307,6 +307,7 @@ def test_without_torch_the_way_to_it_is_shown(
 def test_the_keyboard_reaches_the_form_and_digits_stay_in_it(
     window: MainWindow, runs: Path, qtbot
 ) -> None:
+    told_run(runs / "told")
     train = opened(window, runs)
     qtbot.waitUntil(lambda: window.training.interpreter is not None, timeout=LATER)
     setup = train.setup
@@ -330,5 +331,9 @@ def test_the_keyboard_reaches_the_form_and_digits_stay_in_it(
         window.rail.train,
     ):
         assert wanted in seen, wanted.accessibleName()
+    assert train.list.list in seen and window.training.chosen is None, "passing is not choosing"
+    train.list.list.setFocus()
+    QTest.keyClick(train.list.list, Qt.Key.Key_Return)
+    assert chosen(window).name == "told"
     QTest.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
     assert window.locating
