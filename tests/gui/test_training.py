@@ -335,5 +335,6 @@ def test_the_keyboard_reaches_the_form_and_digits_stay_in_it(
     train.list.list.setFocus()
     QTest.keyClick(train.list.list, Qt.Key.Key_Return)
     assert chosen(window).name == "told"
-    QTest.keyClick(window, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
-    assert window.locating
+    setup.form.name.setFocus()
+    QTest.keyClick(setup.form.name, Qt.Key.Key_1, Qt.KeyboardModifier.ControlModifier)
+    qtbot.waitUntil(lambda: window.locating, timeout=SOON)
