@@ -96,17 +96,25 @@ def open_town(folder: Path) -> CachedTown:
         )
     except FileNotFoundError as error:
         raise DatasetError(f"{Path(error.filename).name} is missing", folder) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DatasetError(f"cannot be read as a training town ({error})", folder) from error
     whole = (
         town.ortho.ndim == 3
         and town.panoramas.ndim == 4
+        and town.ortho.shape[-1] == town.panoramas.shape[-1] == 3
         and town.positions.shape == (len(town.panoramas), 2)
         and town.split in ("train", "validation")
         and town.ortho.dtype == town.panoramas.dtype == np.uint8
     )
     if not whole:
         raise DatasetError("its arrays do not fit together", folder)
+    numbers = (
+        0 < town.resolution_m < np.inf
+        and -90 <= town.bottom_deg < town.top_deg <= 90
+        and bool(np.isfinite(town.positions).all())
+    )
+    if not numbers:
+        raise DatasetError("its positions, resolution or angles are no such numbers", folder)
     return town
 
 

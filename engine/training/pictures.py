@@ -19,6 +19,7 @@ from engine.training.preview import PHOTO_WIDTH, TILE_WIDTH, save_heat, save_pic
 from engine.training.recipes import Recipe
 
 FOLDER = "pairs"
+Heats = tuple[NDArray[np.float32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -43,34 +44,40 @@ def save_pairs(
     """Write every pair below ``out/pairs/STEP``, with heatmaps where the branches have evidence.
 
     Returns:
-        for each: name, the files ``photo`` and ``tile`` and, where there are heatmaps, ``photo_heat`` and
-        ``tile_heat`` relative to ``out``, and its facts.
+        for each that the disk took: name, the files ``photo`` and ``tile`` and, where there are heatmaps,
+        ``photo_heat`` and ``tile_heat`` relative to ``out``, and its facts.
     """
     folder = out / FOLDER / str(step)
-    folder.mkdir(parents=True, exist_ok=True)
     pairs = []
     for number, pair in enumerate(shown):
-        files = {
-            "photo": save_picture(folder / f"{number}-photo.jpg", pair.canvas, PHOTO_WIDTH),
-            "tile": save_picture(folder / f"{number}-tile.jpg", pair.tile, TILE_WIDTH),
-        }
         heats = _heats(model, recipe, pair)
-        if heats is not None:
-            for name, heat, width in (
-                ("photo_heat", heats[0], PHOTO_WIDTH),
-                ("tile_heat", heats[1], TILE_WIDTH),
-            ):
-                files[name] = save_heat(
-                    folder / f"{number}-{name.replace('_', '-')}.png", heat, width
-                )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            files = _write(folder, number, pair, heats)
+        except OSError:
+            # A disk that is full must not end a training for what is only watched.
+            break
         relative = {name: file.relative_to(out).as_posix() for name, file in files.items()}
         pairs.append({"name": pair.name, **relative, **pair.facts})
     return pairs
 
 
-def _heats(
-    model: DualEncoder, recipe: Recipe, pair: Shown
-) -> tuple[NDArray[np.float32], NDArray[np.float32]] | None:
+def _write(folder: Path, number: int, pair: Shown, heats: Heats | None) -> dict[str, Path]:
+    files = {
+        "photo": save_picture(folder / f"{number}-photo.jpg", pair.canvas, PHOTO_WIDTH),
+        "tile": save_picture(folder / f"{number}-tile.jpg", pair.tile, TILE_WIDTH),
+    }
+    if heats is not None:
+        for name, heat, width in (
+            ("photo_heat", heats[0], PHOTO_WIDTH),
+            ("tile_heat", heats[1], TILE_WIDTH),
+        ):
+            file = folder / f"{number}-{name.replace('_', '-')}.png"
+            files[name] = save_heat(file, heat, width)
+    return files
+
+
+def _heats(model: DualEncoder, recipe: Recipe, pair: Shown) -> Heats | None:
     """Where the match comes from, on the canvas [H, W] and on the tile [P, P]; None without evidence."""
     query, reference = (
         _evidence(model.query, pair.canvas_input),

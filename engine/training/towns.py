@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from engine.encoder import project_photo, shape_tiles
+from engine.errors import DatasetError
 from engine.photo.projections import View, perspective_from_panorama
 from engine.training.batch import WHOLE, Batch, Indices, Part, near_pairs
 from engine.training.cache import CachedTown
@@ -65,6 +66,13 @@ class TownPairs:
 
     def __init__(self, towns: Sequence[CachedTown], recipe: Recipe) -> None:
         self.towns, self.recipe = list(towns), recipe
+        for town in towns:
+            if _shape_of(town) != _shape_of(towns[0]):
+                raise DatasetError(
+                    f"its panoramas have another size or show other angles than {towns[0].name}'s",
+                    town.folder,
+                    "Train on towns that were rendered alike",
+                )
         self._first = np.concatenate([[0], np.cumsum([len(town) for town in towns])])
 
     @property
@@ -246,6 +254,11 @@ class TownPairs:
             )
             how = View("perspective", float(cameras.assumed_fov_deg[i]))
         return project_photo(shown, how, self.recipe.query_branch)[0]
+
+
+def _shape_of(town: CachedTown) -> tuple[object, ...]:
+    """What the panoramas of a batch must have in common."""
+    return (*town.panoramas.shape[1:3], town.top_deg, town.bottom_deg)
 
 
 def _in_pieces(indices: Indices, cameras: Cameras) -> list[Indices]:

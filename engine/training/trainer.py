@@ -149,7 +149,7 @@ class Trainer:
                     end = "stopped" if plan is None else self._epoch(plan)
             if end == "done" and not self._validated():
                 self._validate()
-        except (NadirError, KeyboardInterrupt, MemoryError) as error:
+        except (NadirError, KeyboardInterrupt, MemoryError, OSError) as error:
             # A terminal's Ctrl+C also reaches a worker that has not come to the point of passing it over.
             if isinstance(error, LostWorkerError) and self.control.wanted() == "stop":
                 end = "stopped"

@@ -23,6 +23,7 @@ from engine.training.control import PAUSE, STOP
 from engine.training.gradients import Gradients
 from engine.training.recipes import Recipe, recipe_from_dict, recipe_toml
 from engine.training.trainer import CHECKPOINT, Trainer
+from tests.engine.training.synthetic import write_town
 from tests.engine.training.test_trainer import Listener
 
 
@@ -250,3 +251,40 @@ def test_a_missing_image_is_named_and_the_checkpoint_is_good(tmp_path: Path, wor
     with pytest.raises(DatasetError, match=r"3\.png"):
         trainer.run()
     assert load_checkpoint(out / CHECKPOINT)["progress"]["step"] >= 2
+
+
+def test_pictures_that_find_no_room_end_nothing(
+    towns: Path, tiny: Recipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: Any) -> Path:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("engine.training.pictures.save_picture", full)
+    listener = Listener()
+    assert Trainer(tiny, towns, tmp_path, emit=listener).run() == "done"
+    (validation,) = listener.named("validation")
+    assert validation["pairs"] == [] and validation["queries"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "said"),
+    [
+        ("ortho", lambda a: a[..., :2], "do not fit"),
+        ("positions", lambda a: a * np.nan, "no such numbers"),
+        ("panoramas", lambda a: a[:, :, ::2], "another size"),
+        ("panoramas", None, "cannot be read"),
+    ],
+)
+def test_damaged_towns_are_named(
+    tiny: Recipe, tmp_path: Path, name: str, spoil: Any, said: str
+) -> None:
+    data = tmp_path / "Städte 日本"
+    write_town(data, 1)
+    file = write_town(data, 2) / f"{name}.npy"
+    if spoil is None:
+        file.write_bytes(b"")
+    else:
+        np.save(file, spoil(np.load(file)))
+    with pytest.raises(DatasetError, match=said) as caught:
+        Trainer(tiny, data, tmp_path / "out", emit=Listener()).run()
+    assert "town-2" in str(caught.value)
