@@ -126,6 +126,7 @@ class MainWindow(QMainWindow):
         session.bench.ready.connect(self._opened)
         for signal in (session.current_changed, session.answer_changed, session.compare_changed):
             signal.connect(self._refresh_actions)
+        session.photos_changed.connect(self._to_photos)
         self.store.changed.connect(self._preferences_changed)
         self._preferences_changed()
 
@@ -156,7 +157,13 @@ class MainWindow(QMainWindow):
         else:
             self._pages.setCurrentWidget(self.workspace)
             self.training.leave()
+            self._to_photos()
         self._refresh_actions()
+
+    def _to_photos(self) -> None:
+        """Give the keyboard from the rail to the candidates, where Space compares and arrows go along."""
+        if self.session.photos and self.rail.isAncestorOf(self.focusWidget() or self):
+            self.workspace.strip.setFocus()
 
     def _live_changed(self) -> None:
         live = bool(self.training.live)

@@ -38,7 +38,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     except Exception as error:
         raise TrainingError("cannot be read as a checkpoint", path) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
-        raise TrainingError("is not a checkpoint of this program", path)
+        raise TrainingError(
+            "is not a checkpoint of this program", path, "For another project's weights: nadir import"
+        )
     if state.get("version") != VERSION:
         raise TrainingError(
             f"has version {state.get('version')}; this program reads {VERSION}", path

@@ -9,7 +9,7 @@ import pytest
 from PySide6.QtCore import QMimeData, QPoint, QPointF, Qt, QUrl
 from PySide6.QtGui import QDragEnterEvent, QDropEvent, QGuiApplication, QImage
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QApplication, QPushButton, QWidget
+from PySide6.QtWidgets import QApplication, QPushButton, QToolButton, QWidget
 
 from app.main_window import MainWindow
 from app.photo.panel import AROUND
@@ -136,6 +136,21 @@ def test_the_dial_turns_by_mouse_and_keys(window: MainWindow, sights: Sights, qt
         lambda: located(window) and searched_heading(window) == item.heading_deg,
         timeout=SOON,
     )
+
+
+def test_the_rail_gives_the_keyboard_to_the_candidates(
+    window: MainWindow, sights: Sights, qtbot
+) -> None:
+    locate = next(b for b in window.rail.findChildren(QToolButton) if b.text() == "Locate")
+    locate.setFocus()
+    window.session.add_files([sights.photo])
+    qtbot.waitUntil(lambda: located(window), timeout=SOON)
+    assert window.focusWidget() is window.workspace.strip
+    QTest.mouseClick(window.rail.train, Qt.MouseButton.LeftButton)
+    QTest.mouseClick(locate, Qt.MouseButton.LeftButton)
+    assert window.focusWidget() is window.workspace.strip
+    QTest.keyClick(window.focusWidget(), Qt.Key.Key_Space)
+    assert window.session.comparing
 
 
 def test_candidates_by_keys_and_compare_by_space(window: MainWindow, sights, qtbot) -> None:
