@@ -39,7 +39,9 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise TrainingError("cannot be read as a checkpoint", path) from error
     if not isinstance(state, dict) or state.get("format") != FORMAT:
         raise TrainingError(
-            "is not a checkpoint of this program", path, "For another project's weights: nadir import"
+            "is not a checkpoint of this program",
+            path,
+            "For another project's weights: nadir import",
         )
     if state.get("version") != VERSION:
         raise TrainingError(
