@@ -288,3 +288,10 @@ def test_damaged_towns_are_named(
     with pytest.raises(DatasetError, match=said) as caught:
         Trainer(tiny, data, tmp_path / "out", emit=Listener()).run()
     assert "town-2" in str(caught.value)
+
+
+def test_another_projects_weights_are_sent_to_the_verb_that_reads_them(tmp_path: Path) -> None:
+    torch.save({"stem.weight": torch.zeros(3)}, tmp_path / "best_model.pth")
+    with pytest.raises(TrainingError) as caught:
+        load_checkpoint(tmp_path / "best_model.pth")
+    assert "nadir import" in str(caught.value)
