@@ -96,11 +96,14 @@ class Graph:
         proto.graph.output.extend(
             helper.make_empty_tensor_value_info(n) for n in asked if n not in present
         )
+        content = proto.SerializeToString()
+        del proto  # a large network is here several times over as it is
         session = onnxruntime.InferenceSession(
-            proto.SerializeToString(),
+            content,
             _options(onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL),
             providers=["CPUExecutionProvider"],
         )
+        del content
         for batch in batches:
             values = cast(list[Array], session.run(asked, {self.input: batch}))
             yield dict(zip(asked, values, strict=True))
