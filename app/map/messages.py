@@ -149,6 +149,7 @@ def credible_circle(found: Result, tr: Translate) -> Message | None:
     if weighed is None or weighed.radius_m is None or found.best is None:
         return None
     from engine.geo import LocalFrame
+    from engine.localize.words import rounded_radius
 
     frame = LocalFrame(found.best.lat, found.best.lon)
     turns = [2 * math.pi * i / 72 for i in range(72)]
@@ -156,10 +157,10 @@ def credible_circle(found: Result, tr: Translate) -> Message | None:
         frame.to_wgs84(weighed.radius_m * math.sin(t), weighed.radius_m * math.cos(t))
         for t in turns
     ]
-    label = tr("{0} in 10 such answers: within {1}")
+    label = tr("{0} in 10 such answers: within {1}\N{NO-BREAK SPACE}m")
     return {
         "outline": [[float(lat), float(lon)] for lat, lon in spots],
-        "label": label.format(f"{10 * weighed.level:.3g}", metres(weighed.radius_m)),
+        "label": label.format(f"{10 * weighed.level:.3g}", rounded_radius(weighed.radius_m)),
     }
 
 
