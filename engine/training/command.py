@@ -93,7 +93,9 @@ def train(args: argparse.Namespace) -> int:
                 "Go on with it by --resume, or choose another folder",
             )
         ranks, device = join_ranks(_device(args.device))
-        emit = to_stdout_and_file(args.out / "events.jsonl")
+        log = args.out / "events.jsonl"
+        before = log.stat().st_size if log.exists() else 0
+        emit = to_stdout_and_file(log)
         if args.tensorboard and ranks.first:
             emit = with_board(emit, args.out)
         try:
@@ -103,11 +105,10 @@ def train(args: argparse.Namespace) -> int:
             problem = error.problem if isinstance(error, NadirError) else "cancelled"
             # What one process alone ran into it must say itself; that the others lose it then is no news.
             lost, own = isinstance(error, LostRankError), isinstance(error, NadirError)
-            log = args.out / "events.jsonl"
             if ranks.first:
-                told = lost and _last_event(log) == "error"
+                told = lost and _error_since(log, before)
             else:
-                told = lost or not own or _last_event(log) == "error"
+                told = lost or not own or _error_since(log, before)
             if not told:
                 emit("error", problem=problem, remedy=remedy)
             raise
@@ -152,11 +153,13 @@ def _train(
     return 130 if end == "stopped" else 0
 
 
-def _last_event(log: Path) -> str:
+def _error_since(log: Path, before: int) -> bool:
+    """Whether an error was told in this sitting, before whose first event the log had so many bytes."""
     try:
-        return str(json.loads(log.read_text("utf-8").splitlines()[-1])["event"])
+        lines = log.read_bytes()[before:].splitlines()
+        return any(json.loads(line)["event"] == "error" for line in lines)
     except (OSError, ValueError, LookupError, TypeError):
-        return ""
+        return False
 
 
 def minutes(text: str) -> float:

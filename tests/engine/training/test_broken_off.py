@@ -221,8 +221,18 @@ def test_the_rank_that_knows_what_went_wrong_says_it(
     recipe.write_text(recipe_toml(quick(optimiser={"steps": 2})))
     command = f"train --device cpu --recipe {recipe} --data {towns} --out {out}".split()
 
-    def told(error: Exception, rank: int) -> list[str]:
+    class OfTwo(Ranks):
+        def __init__(self, rank: int) -> None:
+            super().__init__(rank, 2)
+
+        def wait(self) -> None:
+            pass
+
+    def told(error: Exception, rank: int, *, already: bool = False) -> list[str]:
         def run(self: Trainer) -> str:
+            if already:
+                self.emit("error", problem="another's", remedy="")
+                self.emit("run")
             raise error
 
         monkeypatch.setattr(Trainer, "run", run)
@@ -232,16 +242,10 @@ def test_the_rank_that_knows_what_went_wrong_says_it(
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
         return [line["problem"] for line in lines if line["event"] == "error"]
 
-    class OfTwo(Ranks):
-        def __init__(self, rank: int) -> None:
-            super().__init__(rank, 2)
-
-        def wait(self) -> None:
-            pass
-
     lost = LostRankError("another process has ended")
     assert told(lost, 0) == ["another process has ended"]
-    (out / "events.jsonl").unlink()
     assert told(TrainingError("mine alone"), 1) == ["mine alone"]
-    assert told(lost, 0) == []
+    # What an earlier sitting said does not count.
+    assert told(lost, 0) == ["another process has ended"]
+    assert told(lost, 0, already=True) == ["another's"]
     assert told(lost, 1) == []
