@@ -273,7 +273,10 @@ class MainWindow(QMainWindow):
             self,
             self.tr("Export the result"),
             str(start),
-            self.tr("GeoJSON (*.geojson);;JSON (*.json);;Text (*.txt)"),
+            self.tr(
+                "GeoJSON (*.geojson);;KML (*.kml);;GPX (*.gpx);;Table (*.csv);;Report (*.html);;JSON (*.json);;"
+                "Text (*.txt)"
+            ),
         )
         if name:
             path = Path(name)

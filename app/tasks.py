@@ -337,13 +337,13 @@ def look_around(
 
 
 def export(result: Result, path: Path) -> None:
-    """Write a result as JSON, GeoJSON or text, by the ending of the name."""
-    from engine.localize import WRITERS
+    """Write a result in the format that the ending of the name says, else as JSON."""
+    from engine.localize import ENDINGS, WRITERS
 
-    kind = {".geojson": "geojson", ".txt": "text"}.get(path.suffix.lower(), "json")
+    kind = ENDINGS.get(path.suffix.lower(), "json")
     try:
-        with atomic_write(path, "w") as file:
-            file.write(WRITERS[kind]([result]))
+        with atomic_write(path) as file:
+            file.write(WRITERS[kind]([result]).encode())
     except OSError as error:
         raise NadirError(
             QCoreApplication.translate("Export", "could not be written ({0})").format(

@@ -20,6 +20,8 @@ from engine.commands.common import (
 )
 from engine.errors import NadirError, PhotoError
 
+FORMATS = ("text", "json", "geojson", "kml", "gpx", "csv", "html")
+
 if TYPE_CHECKING:
     from engine.localize import Query, Result
     from engine.photo import Photo, View
@@ -52,7 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--area", type=Path, metavar="GEOJSON", help="only tiles in these polygons may answer"
     )
-    parser.add_argument("--format", choices=("text", "json", "geojson"), default="text")
+    parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write here instead of to the screen"
     )
@@ -91,8 +93,8 @@ def run(args: argparse.Namespace) -> int:
                 print_json(text)
             sys.stdout.flush()
         else:
-            with atomic_write(args.output, "w") as file:
-                file.write(text)
+            with atomic_write(args.output) as file:
+                file.write(text.encode())
             print(f"{args.output}: {len(results)} located", file=sys.stderr)
     for error in failed:
         print(f"nadir: {error}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Results as text, JSON and GeoJSON."""
+"""Results as files: text, JSON and GeoJSON here, the others gathered from their modules."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.errors import printable
-from engine.geo import distance_m, tile_bounds
+from engine.geo import distance_m
+from engine.localize.documents import to_csv, to_gpx, to_kml
+from engine.localize.footprint import Ring, footprint
+from engine.localize.report import to_html
 from engine.localize.result import Candidate, Result
 from engine.localize.words import headline, position
 
@@ -48,7 +51,18 @@ def to_geojson(results: Sequence[Result]) -> str:
     return json.dumps(collection, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
 
 
-WRITERS: dict[str, Writer] = {"text": to_text, "json": to_json, "geojson": to_geojson}
+WRITERS: dict[str, Writer] = {
+    "text": to_text,
+    "json": to_json,
+    "geojson": to_geojson,
+    "kml": to_kml,
+    "gpx": to_gpx,
+    "csv": to_csv,
+    "html": to_html,
+}
+
+ENDINGS = {".txt": "text", **{f".{form}": form for form in WRITERS if form != "text"}}
+"""Which writer a file's ending asks for."""
 
 
 def _text(result: Result) -> str:
@@ -126,22 +140,15 @@ def _features(result: Result) -> list[dict[str, Any]]:
         features.append(
             {"type": "Feature", "geometry": point, "properties": {"kind": "place", **shared}}
         )
-        tile = _footprint(candidate, result.extent_m)
+        tile = _shape(footprint(candidate, result.extent_m))
         features.append(
             {"type": "Feature", "geometry": tile, "properties": {"kind": "tile", **shared}}
         )
     return features
 
 
-def _footprint(candidate: Candidate, extent_m: float) -> dict[str, Any]:
-    box = tile_bounds(candidate.tile_lat, candidate.tile_lon, extent_m)
-    south, north = round(box.south, 8), round(box.north, 8)
-
-    def ring(west: float, east: float) -> list[list[list[float]]]:
-        west, east = round(west, 8), round(east, 8)
-        return [[[west, south], [east, south], [east, north], [west, north], [west, south]]]
-
-    if box.west <= box.east:
-        return {"type": "Polygon", "coordinates": ring(box.west, box.east)}
+def _shape(rings: list[Ring]) -> dict[str, Any]:
+    if len(rings) == 1:
+        return {"type": "Polygon", "coordinates": rings}
     # RFC 7946: what crosses the 180° meridian is cut there.
-    return {"type": "MultiPolygon", "coordinates": [ring(box.west, 180.0), ring(-180.0, box.east)]}
+    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in rings]}

@@ -276,9 +276,9 @@ def test_results_are_written_by_the_ending_of_the_name(
 ) -> None:
     ready.add_files([sights.photo])
     qtbot.waitUntil(lambda: answered(ready), timeout=20_000)
-    for name in ("a.json", "b.geojson", "c.txt"):
+    for name in ("a.json", "b.geojson", "c.txt", "d.kml", "e.gpx", "f.csv", "g.html"):
         ready.export(tmp_path / name)
-    qtbot.waitUntil(lambda: len(list(tmp_path.iterdir())) == 3, timeout=20_000)
+    qtbot.waitUntil(lambda: len(list(tmp_path.iterdir())) == 7, timeout=20_000)
     assert json.loads((tmp_path / "a.json").read_text())["format"] == "nadir-result"
     assert json.loads((tmp_path / "b.geojson").read_text())["type"] == "FeatureCollection"
     ready.export(tmp_path / "no folder" / "d.json")
