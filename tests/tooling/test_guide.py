@@ -1,0 +1,71 @@
+"""The guide is true: its commands run, its Python runs, its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.qt_setup import prepare_qt
+
+ROOT = Path(__file__).resolve().parents[2]
+GUIDE = ROOT / "resources" / "guide"
+PAGES = sorted([*GUIDE.glob("*.md"), ROOT / "README.md", *ROOT.glob("C*.md")])
+PROBLEM = prepare_qt()
+
+_FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LINK = re.compile(r"\]\(([^)\s]+)\)")
+_TITLE = re.compile(r"^#+ (.+)$", re.MULTILINE)
+
+
+def blocks(page: Path, language: str) -> list[tuple[str, str]]:
+    """The page's blocks of a language, each with the title it stands under."""
+    text = page.read_text("utf-8")
+    found = []
+    for match in _FENCE.finditer(text):
+        if match[1] == language:
+            title = [t for t in _TITLE.finditer(text) if t.start() < match.start()][-1][1]
+            found.append((title, match[2]))
+    return found
+
+
+EXAMPLES = [
+    pytest.param(code, id=title.replace(" ", "-"))
+    for title, code in blocks(GUIDE / "develop.md", "python")
+]
+
+
+def test_there_are_examples() -> None:
+    assert len(EXAMPLES) >= 4
+
+
+@pytest.mark.parametrize("code", EXAMPLES)
+def test_an_example_runs(code: str, qapp, tmp_path: Path, monkeypatch) -> None:
+    if "PySide6" in code and PROBLEM:
+        pytest.skip(PROBLEM)
+    monkeypatch.chdir(tmp_path)
+    from engine.networks import parts
+    from engine.training.losses import base
+
+    # What an example registers is forgotten again.
+    monkeypatch.setattr(parts, "_BACKBONES", dict(parts._BACKBONES))
+    monkeypatch.setattr(base, "_BUILDERS", dict(base._BUILDERS))
+    exec(compile(code, "develop.md", "exec"), {"__name__": "example"})
+
+
+@pytest.mark.parametrize("page", [pytest.param(p, id=p.name) for p in PAGES])
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in _LINK.findall(page.read_text("utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        name, _, anchor = target.partition("#")
+        file = (page.parent / name).resolve() if name else page
+        assert file.exists(), f"{page.name} links to {target}"
+        if anchor:
+            titles = _TITLE.findall(file.read_text("utf-8"))
+            assert anchor in {_anchor(title) for title in titles}, target
+
+
+def _anchor(title: str) -> str:
+    return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
