@@ -67,7 +67,7 @@ def area_of(index: Index) -> Area:
     return Area(
         name=manifest.name,
         bounds=manifest.coverage,
-        resolution_m=manifest.imagery.resolution_m,
+        resolution_m=min(facts.resolution_m for facts in manifest.imagery),
         attribution=manifest.attribution,
         licence=manifest.licence,
         imagery=lambda: index.imagery,

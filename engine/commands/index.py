@@ -89,7 +89,7 @@ def run_info(args: argparse.Namespace) -> int:
 def _index_text(manifest: Manifest) -> str:
     from engine.localize import position
 
-    box, imagery = manifest.coverage, manifest.imagery
+    box, imagery = manifest.coverage, manifest.imagery[0]
     bytes_ = sum(facts.bytes for facts in manifest.files.values())
     held = "inside the index" if imagery.file is not None else f"beside the index ({imagery.name})"
     lines = [

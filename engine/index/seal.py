@@ -17,6 +17,7 @@ from engine.geo import metres_per_degree
 from engine.imagery import AerialSource
 from engine.index.grid import around
 from engine.index.manifest import (
+    CENTRES_FILE,
     IMAGERY_FILE,
     MANIFEST_FILE,
     TILES_FILE,
@@ -78,7 +79,13 @@ def seal(
     )
     report(3, 4, "")
     write_tiles(work / TILES_FILE, lats, lons, plan.extent_m, plan.imagery_name)
-    names = [VECTORS_FILE, TILES_FILE, *([IMAGERY_FILE] if plan.embed_imagery else [])]
+    np.stack([lats, lons], axis=1).astype("<f8").tofile(work / CENTRES_FILE)
+    names = [
+        VECTORS_FILE,
+        TILES_FILE,
+        CENTRES_FILE,
+        *([IMAGERY_FILE] if plan.embed_imagery else []),
+    ]
     files: dict[str, FileFacts] = {}
     for name in names:
         sync(work / name)
@@ -87,22 +94,28 @@ def seal(
         name=plan.name,
         encoder_name=plan.encoder_name,
         encoder_hash=plan.encoder_hash,
-        extent_m=plan.extent_m,
+        kind="aerial",
+        extents_m=(plan.extent_m,),
         stride_m=plan.stride_m,
         tile_pixels=plan.tile_pixels,
         count=len(kept),
         dimension=plan.dimension,
+        layout="sq8",
         faiss_factory="SQ8",
-        attribution=plan.attribution,
-        licence=plan.licence,
         coverage=around(lats, lons, plan.extent_m / 2),
-        imagery=ImageryFacts(
-            file=IMAGERY_FILE if plan.embed_imagery else None,
-            name=_file_name(imagery),
-            fingerprint=plan.imagery_fingerprint,
-            crs=imagery.crs,
-            resolution_m=imagery.resolution_m,
-            bounds=imagery.bounds,
+        imagery=(
+            ImageryFacts(
+                file=IMAGERY_FILE if plan.embed_imagery else None,
+                name=_file_name(imagery),
+                fingerprint=plan.imagery_fingerprint,
+                crs=imagery.crs,
+                resolution_m=imagery.resolution_m,
+                bounds=imagery.bounds,
+                attribution=plan.attribution,
+                licence=plan.licence,
+                terms=getattr(imagery, "terms", ""),
+                kind=getattr(imagery, "kind", ""),
+            ),
         ),
         files=files,
         plan_hash=plan.hash,

@@ -12,19 +12,19 @@ from numpy.typing import ArrayLike, NDArray
 from engine.errors import ImageryError, IndexFolderError
 from engine.geo import Bounds
 from engine.index.area import Area
+from engine.index.filters import Allowed, Filter, select
 from engine.index.manifest import (
+    FACTORIES,
     MANIFEST_FILE,
     TILES_FILE,
-    VECTORS_FILE,
     Manifest,
     read_manifest,
 )
 from engine.index.tiles import Tile, TileTable
-from engine.index.vectors import open_vectors, search
+from engine.index.vector_store import VectorStore, open_store
+from engine.progress import Report, silent
 
 if TYPE_CHECKING:
-    from faiss import IndexScalarQuantizer
-
     from engine.imagery import AerialSource
 
 BUILDING = "building"  # the folder inside an index where it is made
@@ -53,7 +53,7 @@ class Index:
         self,
         path: Path,
         manifest: Manifest,
-        vectors: IndexScalarQuantizer,
+        vectors: VectorStore,
         table: TileTable,
         imagery: Path | None,
     ) -> None:
@@ -90,7 +90,7 @@ class Index:
             check_encoder(folder, manifest, encoder)
         for name, facts in manifest.files.items():
             check_file(folder, name, facts.bytes)
-        vectors = open_vectors(folder / VECTORS_FILE, manifest.count, manifest.dimension)
+        vectors = open_store(folder, manifest)
         table = TileTable(folder / TILES_FILE, manifest.count)
         return Index(folder, manifest, vectors, table, imagery)
 
@@ -98,27 +98,30 @@ class Index:
         self,
         queries: NDArray[np.float32],
         k: int,
-        ids: NDArray[np.int64] | None = None,
+        allowed: Allowed | None = None,
+        report: Report = silent,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """The best ``k`` tiles for every query, by inner product, exactly.
+        """The best ``k`` tiles for every query, by inner product.
 
         Args:
             queries: [Q, D].
-            ids: the tiles that may answer; None: all. The filter acts inside the search: ten results mean ten.
+            allowed: the tiles that may answer (see :meth:`select`); None: all. The filter acts inside the search: ten
+                results mean ten.
+            report: raising :class:`engine.errors.Cancelled` from it ends the search.
 
         Returns:
-            Scores [Q, k] and tile ids [Q, k], best first; fewer columns where fewer tiles may answer.
+            Scores [Q, k] and tile ids [Q, k], best first, equal scores by id; fewer columns where fewer tiles may
+            answer.
         """
-        return search(self._vectors, queries, k, ids)
+        return self._vectors.search(queries, k, allowed, report)
+
+    def select(self, filter: Filter) -> Allowed:
+        """The tiles that a filter lets answer."""
+        return select(filter, self._table)
 
     def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
-        """The descriptors of tiles [n, D], as they are kept (rounded to 8 bits)."""
-        wanted = np.ascontiguousarray(np.atleast_1d(np.asarray(ids, np.int64)))
-        if not len(wanted):
-            return np.zeros((0, self.manifest.dimension), np.float32)
-        if wanted.min() < 0 or wanted.max() >= self.manifest.count:
-            raise IndexError(f"tile ids run from 0 to {self.manifest.count - 1}")
-        return self._vectors.reconstruct_batch(wanted)
+        """The descriptors of tiles [n, D], as they are kept (rounded to 8 or 16 bits)."""
+        return self._vectors.vectors(ids)
 
     def tiles(self, ids: ArrayLike) -> list[Tile]:
         """Tiles by id, in the order asked for."""
@@ -183,6 +186,7 @@ class Index:
                 self._imagery.close()
                 self._imagery = None
         self._table.close()
+        self._vectors.close()
 
     def __enter__(self) -> Index:
         return self
@@ -194,7 +198,7 @@ class Index:
         from engine.imagery import open_imagery
         from engine.imagery.raster import RasterSource
 
-        facts = self.manifest.imagery
+        facts = self.manifest.imagery[0]
         if facts.file is not None:
             # Only this file is covered by the manifest's checksums, so nothing beside it may have a say.
             return RasterSource(self.path / facts.file, sidecars=False)

@@ -118,11 +118,11 @@ def _check_content(folder: Path) -> list[Problem]:
             lengths = np.linalg.norm(index.vectors(ids), axis=1)
             if np.abs(lengths - 1).max() > 0.1:
                 problems.append(Problem(VECTORS_FILE, "it holds vectors that are no descriptors"))
-            if index.manifest.imagery.file is not None:
+            if index.manifest.imagery[0].file is not None:
                 try:
                     index.crop(0, 16)
                 except NadirError as error:
-                    problems.append(Problem(index.manifest.imagery.file, error.problem))
+                    problems.append(Problem(index.manifest.imagery[0].file, error.problem))
     except NadirError as error:
         problems.append(Problem(VECTORS_FILE, error.problem))
     return problems

@@ -49,6 +49,7 @@ def copied(place, tmp_path: Path) -> Path:
 def test_what_a_build_makes(place) -> None:
     folder, encoder, index = place
     assert sorted(p.name for p in (folder / "place.index").iterdir()) == [
+        "centres.f64",
         "imagery.tif",
         "manifest.json",
         "tiles.gpkg",
@@ -60,8 +61,8 @@ def test_what_a_build_makes(place) -> None:
     assert manifest.tile_pixels == PIXELS
     assert (manifest.encoder_name, manifest.encoder_hash) == ("projections", encoder.hash)
     assert (manifest.attribution, manifest.licence) == ("Test survey", "CC0")
-    assert manifest.imagery.name == "place.tif"
-    assert manifest.imagery.resolution_m == pytest.approx(0.5, rel=1e-3)
+    assert manifest.imagery[0].name == "place.tif"
+    assert manifest.imagery[0].resolution_m == pytest.approx(0.5, rel=1e-3)
     assert manifest.made_by.startswith("nadir ")
     assert index.coverage.contains(LAT, LON)
     assert verify_index(folder / "place.index") == []
@@ -268,8 +269,8 @@ def test_a_link_out_of_the_folder_is_no_file_of_the_index(copied: Path, tmp_path
         Index.open(copied)
 
 
-def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
-    def change(raw: dict[str, Any]) -> None:
+def _set(*keys: Any, to: Any) -> Callable[[dict[str, Any]], None]:
+    def change(raw: Any) -> None:
         for key in keys[:-1]:
             raw = raw[key]
         raw[keys[-1]] = to
@@ -280,14 +281,14 @@ def _set(*keys: str, to: Any) -> Callable[[dict[str, Any]], None]:
 def _rename_file(name: str) -> Callable[[dict[str, Any]], None]:
     def change(raw: dict[str, Any]) -> None:
         raw["files"][name] = raw["files"].pop("imagery.tif")
-        raw["imagery"]["file"] = name
+        raw["imagery"][0]["file"] = name
 
     return change
 
 
 BAD_MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "another format": _set("format", to="other"),
-    "version": _set("version", to=2),
+    "version": _set("version", to=3),
     "no name": lambda raw: raw.pop("name"),
     "unknown key": _set("colour", to="red"),
     "count is text": _set("count", to="441"),
@@ -298,7 +299,7 @@ BAD_MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "dimension is negative": _set("dimension", to=-48),
     "dimension is another": _set("dimension", to=96),
     "stride is infinite": _set("stride_m", to=1e999),
-    "extent is nothing": _set("extent_m", to=None),
+    "extent is nothing": _set("extents_m", to=[None]),
     "coverage upside down": _set("coverage", "south", to=80),
     "coverage off the Earth": _set("coverage", "west", to=-500),
     "hash is short": _set("encoder_hash", to="abc"),
@@ -317,7 +318,7 @@ BAD_MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "virtual": _rename_file("vsizip:a.tif"),
     "newline": _rename_file("imagery.tif\n"),
     "the manifest itself": _rename_file("manifest.json"),
-    "imagery not listed": _set("imagery", "file", to="other.tif"),
+    "imagery not listed": _set("imagery", 0, "file", to="other.tif"),
     "bytes are negative": _set("files", "vectors.faiss", "bytes", to=-1),
     "bytes are more": _set("files", "vectors.faiss", "bytes", to=10**12),
 }
