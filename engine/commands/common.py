@@ -104,7 +104,7 @@ def add_encoder_and_index(
     parser.add_argument("--index", type=Path, metavar="DIR", help=help_text)
 
 
-def encoder_of(args: argparse.Namespace) -> Encoder:
+def encoder_of(args: argparse.Namespace, *, photos_only: bool = False) -> Encoder:
     from engine.encoder import open_encoder
 
     path = args.encoder if args.encoder is not None else shipped_encoder()
@@ -112,7 +112,7 @@ def encoder_of(args: argparse.Namespace) -> Encoder:
         raise EncoderError("this copy of Nadir ships no encoder", None, "Give one with --encoder")
     # More threads than cores only take turns, and a hundred thousand would never start.
     threads = min(args.threads, os.cpu_count() or 1)
-    return open_encoder(path, threads=threads, gpu=not args.cpu)
+    return open_encoder(path, threads=threads, gpu=not args.cpu, photos_only=photos_only)
 
 
 def index_of(args: argparse.Namespace, encoder: Encoder) -> Index:
@@ -141,6 +141,15 @@ def angle(low: float, high: float):
         return value
 
     return parse
+
+
+def near(text: str) -> tuple[float, float, float]:
+    """``LAT,LON,RADIUS``: degrees and metres."""
+    parts = text.split(",")
+    if len(parts) != 3:
+        raise argparse.ArgumentTypeError(f"{text!r} is no LAT,LON,RADIUS")
+    lat, lon = angle(-90, 90)(parts[0]), angle(-180, 180)(parts[1])
+    return lat, lon, angle(0, 21_000_000)(parts[2])
 
 
 def metres(text: str) -> float:

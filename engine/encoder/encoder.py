@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,7 +65,12 @@ class PhotoCode:
 
 
 class Encoder:
-    """A query and a reference graph with their card; made by :func:`engine.encoder.open_encoder`."""
+    """A query and a reference graph with their card; made by :func:`engine.encoder.open_encoder`.
+
+    Args:
+        graphs: by file name.
+        later: gives the graph of the reference branch when it is first needed, if ``graphs`` does not hold it.
+    """
 
     def __init__(
         self,
@@ -74,26 +80,43 @@ class Encoder:
         path: Path | None = None,
         threads: int = 0,
         gpu: bool = True,
+        later: Callable[[], bytes] | None = None,
     ) -> None:
         self.card = card
         self.hash = card.hash
         self.path = path
+        self._threads, self._gpu = threads, gpu
+        self._later, self._lock = later, threading.Lock()
         query, reference = card.branches.query, card.branches.reference
-        providers = None if gpu else (CPU,)
+        self._query = self._start("query", graphs[query.graph])
+        self._references: GraphSession | None = None
+        if reference.graph == query.graph:
+            _check_graph(card, reference, self._query, "reference", path)
+            self._references = self._query
+        elif reference.graph in graphs:
+            self._references = self._start("reference", graphs[reference.graph])
+
+    def _start(self, side: Side, graph: bytes) -> GraphSession:
+        branch = self.card.branches.query if side == "query" else self.card.branches.reference
+        providers = None if self._gpu else (CPU,)
         try:
-            self._query = GraphSession(graphs[query.graph], threads=threads, providers=providers)
-            self._reference = (
-                self._query
-                if reference.graph == query.graph
-                else GraphSession(graphs[reference.graph], threads=threads, providers=providers)
-            )
+            session = GraphSession(graph, threads=self._threads, providers=providers)
         except EncoderError as error:
-            raise EncoderError(error.problem, path, error.remedy) from error
-        for side, branch, session in (
-            ("query", query, self._query),
-            ("reference", reference, self._reference),
-        ):
-            _check_graph(card, branch, session, side, path)
+            raise EncoderError(error.problem, self.path, error.remedy) from error
+        _check_graph(self.card, branch, session, side, self.path)
+        return session
+
+    @property
+    def _reference(self) -> GraphSession:
+        with self._lock:
+            if self._references is None:
+                assert self._later is not None
+                self._references = self._start("reference", self._later())
+            return self._references
+
+    @property
+    def _started(self) -> list[GraphSession]:
+        return [self._query, *([self._references] if self._references is not None else [])]
 
     @property
     def name(self) -> str:
@@ -103,12 +126,13 @@ class Encoder:
     @property
     def device(self) -> str:
         """Where photos and tiles are encoded: "CPU" or "CUDA"."""
-        return self._query.device if self._query.device == self._reference.device else "CPU"
+        devices = {session.device for session in self._started}
+        return self._query.device if len(devices) == 1 else "CPU"
 
     @property
     def notices(self) -> list[str]:
         """What did not go as planned, for people: a GPU that was there and did not work."""
-        return list(dict.fromkeys([*self._query.notices, *self._reference.notices]))
+        return list(dict.fromkeys(said for session in self._started for said in session.notices))
 
     def encode_tiles(self, tiles: NDArray[np.uint8]) -> FloatArray:
         """Descriptors [N, D] of north-up tiles [N, P, P, 3], cut at the card's extent and ``tile_pixels``.

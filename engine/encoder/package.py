@@ -6,11 +6,19 @@ import hashlib
 import os
 import shutil
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
-from engine.encoder.card import CARD_FILE, CARD_MAX_BYTES, Branches, Card, check_card, read_card
+from engine.encoder.card import (
+    CARD_FILE,
+    CARD_MAX_BYTES,
+    Branches,
+    Card,
+    Side,
+    check_card,
+    read_card,
+)
 from engine.encoder.encoder import Encoder
 from engine.errors import EncoderError
 from engine.files import atomic_write, write_json
@@ -19,24 +27,37 @@ GRAPH_MAX_BYTES = 2 << 30  # onnxruntime reads no larger model from memory
 _AGAIN = "Get the encoder again from its source"
 
 
-def open_encoder(path: Path | str, *, threads: int = 0, gpu: bool = True) -> Encoder:
+def open_encoder(
+    path: Path | str, *, threads: int = 0, gpu: bool = True, photos_only: bool = False
+) -> Encoder:
     """Open an encoder, check every file against its card, and start its graphs.
 
     Args:
         path: the folder ``NAME.encoder``, its ``card.json``, or a zip of it (read in place, nothing is unpacked).
         threads: for onnxruntime; 0 leaves the number to it.
         gpu: try the GPU first where onnxruntime has a provider for it.
+        photos_only: read and start the reference branch's graph only when it is first needed; half the memory for
+            who only locates.
 
     Raises:
         EncoderError: naming the file and what to do.
     """
     path = Path(path)
-    card, graphs = read_package(path)
-    return Encoder(card, graphs, path=path, threads=threads, gpu=gpu)
+    card, graphs = read_package(path, ("query",) if photos_only else ("query", "reference"))
+
+    def later() -> bytes:
+        again, found = read_package(path, ("reference",))
+        if again.hash != card.hash:
+            raise EncoderError("the encoder was replaced meanwhile", path, "Open it again")
+        return found[card.branches.reference.graph]
+
+    return Encoder(card, graphs, path=path, threads=threads, gpu=gpu, later=later)
 
 
-def read_package(path: Path) -> tuple[Card, dict[str, bytes]]:
-    """The card and the graphs (by file name) of an encoder, hashes checked."""
+def read_package(
+    path: Path, sides: Sequence[Side] = ("query", "reference")
+) -> tuple[Card, dict[str, bytes]]:
+    """The card and the graphs (by file name) of an encoder's sides, hashes checked."""
     if path.name == CARD_FILE:
         path = path.parent
     if path.is_dir():
@@ -48,7 +69,8 @@ def read_package(path: Path) -> tuple[Card, dict[str, bytes]]:
     card_bytes, read_graph = files
     card = read_card(card_bytes, path)
     graphs: dict[str, bytes] = {}
-    for branch in (card.branches.query, card.branches.reference):
+    for side in sides:
+        branch = card.branches.query if side == "query" else card.branches.reference
         if branch.graph not in graphs:
             graphs[branch.graph] = read_graph(branch.graph)
         if hashlib.sha256(graphs[branch.graph]).hexdigest() != branch.sha256:

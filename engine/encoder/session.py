@@ -82,6 +82,10 @@ class GraphSession:
         self._left = list(providers if providers is not None else available_providers())
         self._lock = threading.Lock()
         self._runner, self.provider = self._start()
+        if not self._left:
+            self._graph = (
+                b""  # nothing will be started from it again; it may be hundreds of megabytes
+            )
         self._input = self.inputs[0][0] if self.inputs else ""
 
     @property

@@ -149,3 +149,38 @@ def test_a_graph_that_is_not_what_the_card_says(tmp_path):
     save_encoder(folder, wide, {"both.onnx": b"not a graph"})
     with pytest.raises(EncoderError, match="cannot be loaded"):
         open_encoder(folder)
+
+
+def two_graphs(path, seed=0):
+    """An encoder whose branches have a graph each."""
+    card = linear_card()
+    sides = {
+        "query": replace(card.branches.query, graph="query.onnx"),
+        "reference": replace(card.branches.reference, graph="reference.onnx"),
+    }
+    graph = linear_graph(card, seed)
+    card = replace(card, branches=replace(card.branches, **sides))
+    save_encoder(path, card, {"query.onnx": graph, "reference.onnx": graph})
+    return path
+
+
+def test_the_tiles_graph_is_started_when_it_is_needed(tmp_path):
+    path = two_graphs(tmp_path / "two.encoder")
+    tiles = np.random.default_rng(0).integers(0, 255, (3, TILE_PIXELS, TILE_PIXELS, 3), np.uint8)
+    whole, photos = open_encoder(path), open_encoder(path, photos_only=True)
+    assert len(whole._started) == 2 and len(photos._started) == 1
+    assert photos.hash == whole.hash and photos.device == whole.device
+    np.testing.assert_array_equal(photos.encode_tiles(tiles), whole.encode_tiles(tiles))
+    assert len(photos._started) == 2
+
+
+def test_a_tiles_graph_that_was_changed_meanwhile_is_refused(tmp_path):
+    path = two_graphs(tmp_path / "two.encoder")
+    tiles = np.zeros((1, TILE_PIXELS, TILE_PIXELS, 3), np.uint8)
+    photos = open_encoder(path, photos_only=True)
+    (path / "reference.onnx").write_bytes((path / "reference.onnx").read_bytes() + b"\0")
+    with pytest.raises(EncoderError, match=r"reference\.onnx was altered"):
+        photos.encode_tiles(tiles)
+    two_graphs(path, seed=1)
+    with pytest.raises(EncoderError, match="replaced meanwhile"):
+        photos.encode_tiles(tiles)
