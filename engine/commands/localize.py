@@ -6,7 +6,7 @@ import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from engine.commands.common import (
     add_encoder_and_index,
@@ -15,6 +15,7 @@ from engine.commands.common import (
     encoder_of,
     heading,
     index_of,
+    near,
     positive,
     print_json,
 )
@@ -23,6 +24,7 @@ from engine.errors import NadirError, PhotoError
 FORMATS = ("text", "json", "geojson", "kml", "gpx", "csv", "html")
 
 if TYPE_CHECKING:
+    from engine.index.filters import Filter
     from engine.localize import Query, Result
     from engine.photo import Photo, View
 
@@ -54,11 +56,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--area", type=Path, metavar="GEOJSON", help="only tiles in these polygons may answer"
     )
+    parser.add_argument(
+        "--near",
+        type=near,
+        metavar="LAT,LON,RADIUS",
+        help="only tiles within RADIUS metres of a position may answer",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write here instead of to the screen"
     )
-    parser.epilog = "A photo whose name begins with a dash: ./-name.jpg"
+    parser.epilog = (
+        "A position south of the equator: --near=-48.87,-123.39,500. A photo whose name begins with a dash: "
+        "./-name.jpg"
+    )
     parser.set_defaults(run=run)
 
 
@@ -66,19 +77,19 @@ def run(args: argparse.Namespace) -> int:
     """Locate photos. One that cannot be read does not stop the others; the exit code is 1 then."""
     from engine.files import atomic_write
     from engine.index.area import read_area
+    from engine.index.filters import Filter
     from engine.localize import WRITERS, localize
 
     check_output(args.output, args.photos)
-    encoder = encoder_of(args)
+    encoder = encoder_of(args, photos_only=True)
     index = index_of(args, encoder)
-    ids = None
-    if args.area is not None:
-        ids = index.within(read_area(args.area))
+    area = read_area(args.area) if args.area is not None else None
+    asked = Filter(area, args.near) if area is not None or args.near is not None else None
     results: list[Result] = []
     failed: list[NadirError] = []
     for path in args.photos:
         try:
-            query = _query(path, args, ids)
+            query = _query(path, args, asked)
             results.append(localize(query, encoder, index))
         except NadirError as error:
             if len(args.photos) == 1:
@@ -101,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _query(path: Path, args: argparse.Namespace, ids: Any) -> Query:
+def _query(path: Path, args: argparse.Namespace, asked: Filter | None) -> Query:
     from engine.localize import Query
     from engine.photo import read_photo, view_of
 
@@ -112,7 +123,7 @@ def _query(path: Path, args: argparse.Namespace, ids: Any) -> Query:
         known = photo.facts.heading_deg
     elif known == "unknown":
         known = None
-    return Query(photo, known, view, args.top, ids)
+    return Query(photo, known, view, args.top, asked)
 
 
 def _corrected(view: View, args: argparse.Namespace, photo: Photo) -> View | None:

@@ -289,6 +289,19 @@ class TileTable:
             found.append(np.sort(band[east * east + north * north <= radius_m * radius_m]))
         return found
 
+    def having(self, extents_m: tuple[float, ...], sources: tuple[str, ...]) -> NDArray[np.int64]:
+        """Ids of the tiles of one of these extents (none given: of any) and one of these sources (likewise)."""
+        tests = [
+            f"{column} IN ({','.join('?' * len(values))})"
+            for column, values in (("extent_m", extents_m), ("source", sources))
+            if values
+        ]
+        rows = self._query(
+            f"SELECT id FROM tiles WHERE {' AND '.join(tests) or '1'} AND id BETWEEN 0 AND ?",
+            (*extents_m, *sources, self.count - 1),
+        )
+        return np.fromiter((row[0] for row in rows), np.int64, len(rows))
+
     def problem(self) -> str:
         """What is wrong with the file as a whole, empty where nothing is; reads all of it."""
         said = self._query("PRAGMA integrity_check(1)")[0][0]

@@ -13,12 +13,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import IndexFolderError
+from engine.index.filters import Allowed
+from engine.progress import Report, silent
 
 if TYPE_CHECKING:
     from faiss import IndexScalarQuantizer
+
+VECTORS_FILE = "vectors.faiss"
 
 # faiss's file: "IxSQ"; dimension, count, two unused, trained?, metric; kind of quantiser, range rule and its argument,
 # dimension, bytes a code; length of the ranges, then the ranges; length of the codes, then the codes.
@@ -128,6 +132,40 @@ def _check(path: Path, count: int, dimension: int) -> None:
         raise _damaged(path, "contradicts itself about its length")
     if not np.isfinite(ranges).all() or np.abs(ranges).max(initial=0) > 1e6:
         raise _damaged(path, "holds ranges that are no numbers")
+
+
+class Sq8Store:
+    """The rows of ``vectors.faiss``: a :class:`engine.index.vector_store.VectorStore`."""
+
+    factory = "SQ8"
+    exact = True
+
+    def __init__(self, folder: Path, count: int, dimension: int) -> None:
+        self.count, self.dimension = count, dimension
+        self._index = open_vectors(folder / VECTORS_FILE, count, dimension)
+
+    def search(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        allowed: Allowed | None = None,
+        report: Report = silent,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """See :class:`engine.index.vector_store.VectorStore`."""
+        report(0, 1, "")
+        return search(self._index, queries, k, None if allowed is None else allowed.ids)
+
+    def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """See :class:`engine.index.vector_store.VectorStore`."""
+        wanted = np.ascontiguousarray(np.atleast_1d(np.asarray(ids, np.int64)))
+        if not len(wanted):
+            return np.zeros((0, self.dimension), np.float32)
+        if wanted.min() < 0 or wanted.max() >= self.count:
+            raise IndexError(f"tile ids run from 0 to {self.count - 1}")
+        return self._index.reconstruct_batch(wanted)
+
+    def close(self) -> None:
+        """See :class:`engine.index.vector_store.VectorStore`."""
 
 
 def search(

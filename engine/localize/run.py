@@ -13,13 +13,14 @@ from engine.encoder import Encoder, PhotoCode
 from engine.encoder.blocks import aligned_queries
 from engine.errors import EncoderError, PhotoError
 from engine.geo import distance_m
+from engine.index.filters import Filter
 from engine.localize.plan import Plan, make_plan
 from engine.localize.posterior import Calibration, Posterior, make_posterior
 from engine.localize.result import Candidate, PlanSummary, Result, Source, Timings
 from engine.localize.search import Place, places_of, search_tiles
 from engine.photo.facts import Photo
 from engine.photo.projections import View, view_of
-from engine.progress import Report, silent
+from engine.progress import Report, part, silent
 
 if TYPE_CHECKING:
     from engine.index import Index
@@ -49,14 +50,14 @@ class Query:
         heading_deg: degrees clockwise from north of the centre column; None: to be found.
         view: how the photo sees the world, with the user's corrections; None: what its facts say.
         top: candidates wanted.
-        ids: the tiles that may answer (see :meth:`engine.index.Index.within`); None: all.
+        filter: which tiles may answer; None: all.
     """
 
     photo: Photo
     heading_deg: float | None = None
     view: View | None = None
     top: int = 10
-    ids: NDArray[np.int64] | None = None
+    filter: Filter | None = None
 
     @property
     def seen_as(self) -> View:
@@ -84,10 +85,14 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
     code = encoder.encode_canvas(canvas, plan.rolls)
     queries = queries_of(code, plan, query.photo)
     encoded = time.perf_counter()
-    report(2, 3, f"Searching {index.manifest.count:,} tiles")
-    found = search_tiles(queries, index, ids=query.ids)
+    searching = f"Searching {index.manifest.count:,} tiles"
+    report(2, 3, searching)
+    allowed = None if query.filter is None or query.filter.empty else index.select(query.filter)
+    found = search_tiles(
+        queries, index, allowed=allowed, report=part(report, 2 / 3, 1.0, searching)
+    )
     searched = time.perf_counter()
-    places = places_of(found, queries, plan, index, refined=query.top, ids=query.ids)
+    places = places_of(found, queries, plan, index, refined=query.top, allowed=allowed)
     calibration = calibration_of(encoder)
     fits = calibration is not None and calibration.attribution == index.manifest.attribution
     seen_share = float(code.seen.mean())
@@ -108,7 +113,7 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
             turns=len(plan),
             encodings=len(code.rolls),
             seen_share=round(seen_share, 4),
-            tiles=index.manifest.count if query.ids is None else len(query.ids),
+            tiles=index.manifest.count if allowed is None else allowed.count,
             knows_heading=plan.turns,
         ),
         candidates=candidates,

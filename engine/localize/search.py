@@ -10,7 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.geo import LocalFrame
+from engine.index.filters import Allowed
 from engine.localize.refine import Neighbourhood, refine, smooth, support
+from engine.progress import Report, silent
 
 if TYPE_CHECKING:
     from engine.index import Index
@@ -70,16 +72,18 @@ def search_tiles(
     index: Index,
     *,
     count: int = TILES_A_TURN,
-    ids: NDArray[np.int64] | None = None,
+    allowed: Allowed | None = None,
+    report: Report = silent,
 ) -> Found:
     """The best tiles for queries [Q, D] of one photo, by their best turn.
 
     Args:
         count: tiles asked for every turn.
-        ids: the tiles that may answer; None: all.
+        allowed: the tiles that may answer; None: all.
+        report: raising :class:`engine.errors.Cancelled` from it ends the search.
     """
     start = time.perf_counter()
-    scores, tiles = index.search(queries, count, ids)
+    scores, tiles = index.search(queries, count, allowed, report)
     seconds = time.perf_counter() - start
     flat, owners = scores.ravel(), tiles.ravel()
     order = np.argsort(-flat, kind="stable")
@@ -116,7 +120,7 @@ def places_of(
     *,
     count: int = PLACES,
     refined: int = 10,
-    ids: NDArray[np.int64] | None = None,
+    allowed: Allowed | None = None,
 ) -> list[Place]:
     """Distinct places among the tiles found, by falling support; the first ``refined`` are placed between tiles."""
     if not len(found.ids):
@@ -129,7 +133,9 @@ def places_of(
     reach = NEIGHBOUR_STRIDES * manifest.stride_m
     if not smooth(manifest.extent_m, manifest.stride_m):
         reach = 0.0
-    around = _neighbourhoods(lat[picks], lon[picks], index, queries, found.ids[picks], ids, reach)
+    around = _neighbourhoods(
+        lat[picks], lon[picks], index, queries, found.ids[picks], allowed, reach
+    )
     supports = np.array([support(neighbours, manifest.stride_m) for neighbours in around])
     order = np.argsort(-supports, kind="stable")
     picks = picks[order]
@@ -171,7 +177,7 @@ def _neighbourhoods(
     index: Index,
     queries: NDArray[np.float32],
     own: NDArray[np.int64],
-    allowed: NDArray[np.int64] | None,
+    allowed: Allowed | None,
     reach_m: float,
 ) -> list[Neighbourhood]:
     """The tiles within ``reach_m`` of every position with their scores for all turns; with 0 only each place's own.
@@ -184,7 +190,7 @@ def _neighbourhoods(
         index.around(lat, lon, reach_m) if reach_m else [own[i : i + 1] for i in range(len(own))]
     )
     if allowed is not None:
-        around = [near[np.isin(near, allowed)] for near in around]
+        around = [near[allowed.contains(near)] for near in around]
     frame = LocalFrame(float(lat[0]), float(lon[0]))
     own_east, own_north = frame.to_local(lat, lon)
     together = np.unique(np.concatenate(around))

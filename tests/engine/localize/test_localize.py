@@ -12,6 +12,7 @@ import pytest
 from engine.errors import Cancelled, PhotoError
 from engine.geo import distance_m, heading_difference
 from engine.index import area_from_geojson
+from engine.index.filters import Filter
 from engine.localize import Query, localize, to_geojson, to_json, to_text
 from engine.localize.search import distinct, search_tiles, separation_m
 from engine.photo.projections import View
@@ -125,10 +126,15 @@ def test_only_the_area_answers(town):
     area = area_from_geojson({"type": "Polygon", "coordinates": [box]})
     ids = town.index.within(area)
     assert 0 < len(ids) < town.index.manifest.count
-    result = localize(Query(town.panorama(*place), ids=ids), town.encoder, town.index)
+    result = localize(Query(town.panorama(*place), filter=Filter(area)), town.encoder, town.index)
     assert all(candidate.tile_lon > lon + 3e-4 for candidate in result.candidates)
     assert result.plan.tiles == len(ids)
-    nowhere = localize(Query(town.panorama(*place), ids=ids[:0]), town.encoder, town.index)
+    nearby = Filter(near=(lat, lon, 60.0))
+    result = localize(Query(town.panorama(*place), filter=nearby), town.encoder, town.index)
+    assert result.plan.tiles == len(town.index.near(lat, lon, 60.0)) > 0
+    assert all(distance_m(lat, lon, c.tile_lat, c.tile_lon) <= 60 for c in result.candidates)
+    far = Filter(area, near=(lat, lon, 1.0))
+    nowhere = localize(Query(town.panorama(*place), filter=far), town.encoder, town.index)
     assert nowhere.candidates == () and nowhere.best is None
     assert "No tile" in to_text([nowhere])
     json.loads(to_json([nowhere]))
