@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import re
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
+from engine.encoder.card import Branch, Card
+from engine.geo import Bounds
+from engine.index import FileFacts, ImageryFacts, Manifest
+from engine.localize.posterior import Posterior
+from engine.localize.result import Candidate, PlanSummary, Timings
+from engine.photo.facts import PhotoFacts
+from tests.engine.localize import test_documents as documents
 from tests.qt_setup import prepare_qt
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -69,3 +78,54 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _section(page: Path, title: str) -> str:
+    text = page.read_text("utf-8")
+    start = text.index(f"\n## {title}\n")
+    end = text.find("\n## ", start + 1)
+    return text[start : end if end >= 0 else None]
+
+
+def _said(section: str) -> set[str]:
+    """All that stands in backquotes."""
+    return set(re.findall(r"`([^`\n]+)`", section))
+
+
+def test_every_key_of_a_card_is_explained() -> None:
+    card = json.loads((ROOT / "resources" / "port-nemo-1.encoder" / "card.json").read_text("utf-8"))
+    said = _said(_section(GUIDE / "formats.md", "Encoder"))
+    keys = {key for key in card if key not in ("branches", "outputs", "training")}
+    keys |= {f"….{key}" for key in card["branches"]["reference"]}
+    keys |= {f"….{field.name}" for field in fields(Branch)}
+    keys |= {f"{part}.{key}" for part in ("outputs", "training") for key in card[part]}
+    keys |= {field.name for field in fields(Card)} - {"branches", "outputs", "training"}
+    assert keys <= said, sorted(keys - said)
+
+
+def test_every_key_of_a_manifest_is_explained() -> None:
+    said = _said(_section(GUIDE / "formats.md", "Index"))
+    keys = {
+        field.name for kind in (Manifest, ImageryFacts, FileFacts, Bounds) for field in fields(kind)
+    }
+    assert keys <= said, sorted(keys - said)
+
+
+def test_every_key_of_a_result_is_explained() -> None:
+    said = _said(_section(GUIDE / "formats.md", "Result"))
+    keys = {
+        field.name
+        for kind in (Candidate, PlanSummary, Timings, PhotoFacts, Posterior)
+        for field in fields(kind)
+    }
+    keys |= set(documents.answer().to_dict())
+    assert keys <= said, sorted(keys - said)
+
+
+def test_every_event_is_explained() -> None:
+    from engine.training import events
+
+    assert events.__doc__ is not None
+    known = set(re.findall(r"``(\w+)``", events.__doc__))
+    said = _said(_section(GUIDE / "formats.md", "Events"))
+    assert known <= said, sorted(known - said)
