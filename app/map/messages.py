@@ -6,7 +6,7 @@ Plain functions from the engine's values to dictionaries of JSON types. Texts pa
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
@@ -50,7 +50,7 @@ class Area:
         bounds: the part that is searched; the view fits it.
         resolution_m: of the imagery.
         attribution, licence: of the imagery; always shown.
-        imagery: gives the imagery, from any thread; it must bear several threads.
+        imagery: gives the imagery, from any thread; it must bear several threads. None: there is none to be shown.
     """
 
     name: str
@@ -58,7 +58,7 @@ class Area:
     resolution_m: float
     attribution: str
     licence: str
-    imagery: Callable[[], Cuttable]
+    imagery: Callable[[], Cuttable] | None
 
 
 def area_of(index: Index) -> Area:
@@ -196,6 +196,20 @@ def heat(
 def no_heat() -> Message:
     """No picture over any tile."""
     return {"type": "heat", "url": None}
+
+
+def outlines(rings: Iterable[Iterable[Iterable[float]]], label: str) -> Message:
+    """Ground that is covered, by the even-odd rule: rings of (longitude, latitude), as GeoJSON has them."""
+    return {"type": "outlines", "rings": _turned(rings), "label": label}
+
+
+def areas(rings: Iterable[Iterable[Iterable[float]]], label: str, tool: str | None) -> Message:
+    """The area that is chosen, rings of (longitude, latitude), and the tool in hand: "box", "polygon" or none."""
+    return {"type": "areas", "polygons": _turned(rings), "label": label, "tool": tool}
+
+
+def _turned(rings: Iterable[Iterable[Iterable[float]]]) -> list[list[list[float]]]:
+    return [[[float(lat), float(lon)] for lon, lat in ring] for ring in rings]
 
 
 def corners(bounds: Bounds) -> list[list[float]]:

@@ -15,6 +15,7 @@ SCRIPTS = (
     ("nadir_script_channel", f"{ROOT}qwebchannel.js"),
     ("nadir_script_layers", f"{ROOT}web/layers.js"),
     ("nadir_script_controls", f"{ROOT}web/controls.js"),
+    ("nadir_script_draw", f"{ROOT}web/draw.js"),
     ("nadir_script_camera", f"{ROOT}web/camera.js"),
     ("nadir_script_map", f"{ROOT}web/map.js"),
 )

@@ -11,6 +11,7 @@ import itertools
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -36,10 +37,12 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+Rings = Sequence[Sequence[Sequence[float]]]
+
 # A page that dies again this soon is not started anew by itself.
 RESTART_AFTER_S = 20.0
 # The order in which a page that begins to listen is told what there is.
-KINDS = ("theme", "words", "area", "result", "heat", "opacity", "select")
+KINDS = ("theme", "words", "area", "outlines", "areas", "result", "heat", "opacity", "select")
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ class MapView(QWidget):
     cursor_moved = Signal(float, float)  # latitude, longitude
     heat_opacity_changed = Signal(float)  # by the slider in the legend
     moved = Signal(float, float, float)  # the centre's latitude and longitude, the zoom
+    area_drawn = Signal(list)  # corners [(longitude, latitude), ...]
     failed = Signal(str)  # the map cannot be shown, and why
     _built = Signal(object)
 
@@ -100,7 +104,7 @@ class MapView(QWidget):
     def set_area(self, area: messages.Area | None) -> int:
         """Show ground with its imagery, and no answer on it; ``None`` clears the map."""
         self._result = None
-        self._forget("result", "select", "heat")
+        self._forget("result", "select", "heat", "outlines", "areas")
         token = f"area-{next(self._areas)}"
         self._basemap.show(token, None if area is None else area.imagery)
         return self._tell(messages.area(area, token))
@@ -144,6 +148,21 @@ class MapView(QWidget):
         return self._tell(
             messages.heat(path, tile, self._result, self._translate, attention=attention)
         )
+
+    def set_outlines(self, rings: Rings, label: str = "") -> int:
+        """Draw the edge of what is covered: rings of (longitude, latitude), by the even-odd rule."""
+        return self._tell(messages.outlines(rings, label))
+
+    def set_chosen_area(self, rings: Rings, label: str = "", tool: str | None = None) -> int:
+        """Draw the area that is chosen, and put a tool into the user's hand: "box", "polygon" or none.
+
+        What is drawn with it is told by ``area_drawn``, and only shown when it is set here.
+        """
+        return self._tell(messages.areas(rings, label, tool))
+
+    def take_view(self) -> None:
+        """Have ``area_drawn`` tell what the map shows now, as if it had been drawn."""
+        self._tell({"type": "view"}, keep=False)
 
     def set_heat_opacity(self, opacity: float) -> None:
         """How strongly the heat map covers, 0..1."""
@@ -241,6 +260,8 @@ class MapView(QWidget):
                 self.drawn.emit(int(message["serial"]))
             case "candidate":
                 self.candidate_clicked.emit(int(message["rank"]))
+            case "area":
+                self.area_drawn.emit([(float(lon), float(lat)) for lat, lon in message["ring"]])
             case "cursor":
                 self.cursor_moved.emit(float(message["lat"]), float(message["lon"]))
             case "opacity":

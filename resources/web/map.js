@@ -13,8 +13,12 @@
  *   heat     {url | null, bounds, label, ends}
  *   opacity  {value 0..1}
  *   home     {}
+ *   outlines {rings: [[at, ...], ...], label}: ground that is covered, by the even-odd rule
+ *   areas    {polygons: [[at, ...], ...], label, tool: "box" | "polygon" | null}: the area chosen, and how to draw it
+ *   view     {}: take what is in view as if it had been drawn
  * Any of them may carry `serial`; the page answers {type: "drawn", serial} once it is on the screen.
- * Page -> program: ready, drawn {serial}, candidate {rank}, cursor {lat, lon}, opacity {value}, moved {lat, lon, zoom}.
+ * Page -> program: ready, drawn {serial}, candidate {rank}, cursor {lat, lon}, opacity {value}, moved {lat, lon, zoom},
+ * area {ring: [at, ...]} that was drawn.
  */
 var NadirMap = (function () {
   "use strict";
@@ -22,7 +26,7 @@ var NadirMap = (function () {
   var HOME = // the program's own icon "fit"
     "M4 9V5.5A1.5 1.5 0 0 1 5.5 4H9M15 4h3.5A1.5 1.5 0 0 1 20 5.5V9M20 15v3.5a1.5 1.5 0 0 1-1.5 1.5H15M9 20H5.5A1.5 1.5 0 0 1 4 18.5V15";
 
-  var map, camera, post, readout, attribution, legend;
+  var map, camera, draw, post, readout, attribution, legend;
   var words = {};
   var ramp = function () { return "transparent"; };
   var rampCss = "";
@@ -162,7 +166,7 @@ var NadirMap = (function () {
   }
 
   function drawLegend() {
-    var rows = [];
+    var rows = draw.rows();
     if (result && result.candidates.length) {
       rows.push({ mark: "mark-rank", text: words.ranks });
       rows.push({ mark: "mark-square", text: words.footprint });
@@ -245,7 +249,7 @@ var NadirMap = (function () {
     var pending = null;
     map.on("mousemove", function (event) {
       var at = event.latlng.wrap();
-      map.getContainer().style.cursor = candidateAt(event.latlng) ? "pointer" : "";
+      map.getContainer().style.cursor = !draw.active() && candidateAt(event.latlng) ? "pointer" : "";
       if (!pending) {
         window.requestAnimationFrame(function () {
           readout.show(pending.lat, pending.lng);
@@ -270,6 +274,7 @@ var NadirMap = (function () {
     });
     map.getContainer().addEventListener("keydown", function (event) {
       if (event.key === "Home") camera.home(true);
+      else if (draw.key(event)) { /* the area being drawn */ }
       else if (event.key === "Enter" || event.key === " ") {
         var rank = event.target.dataset ? event.target.dataset.rank : undefined;
         if (rank === undefined) return;
@@ -315,6 +320,8 @@ var NadirMap = (function () {
       area = message.area;
       result = heat = selected = null;
       drawArea();
+      draw.outlines({ rings: [], label: "" });
+      draw.areas({ polygons: [], label: "", tool: null });
       drawHeat();
       drawResult();
       drawLegend();
@@ -337,6 +344,9 @@ var NadirMap = (function () {
     },
     opacity: function (message) { setOpacity(message.value); },
     home: function () { camera.home(true); },
+    outlines: function (message) { draw.outlines(message); drawLegend(); },
+    areas: function (message) { draw.areas(message); drawLegend(); },
+    view: function () { draw.view(); },
   };
 
   function receive(text) {
@@ -367,6 +377,7 @@ var NadirMap = (function () {
     shapes = L.layerGroup().addTo(map);
     wedgeShapes = L.layerGroup().addTo(map);
     pins = L.layerGroup().addTo(map);
+    draw = new NadirDraw(map, near, function (ring) { post({ type: "area", ring: ring }); });
     new NadirControls.Button(HOME, function () { camera.home(true); }).addTo(map);
     L.control.scale({ imperial: false, maxWidth: 96, position: "bottomleft" }).addTo(map);
     readout = new NadirControls.Readout().addTo(map);
