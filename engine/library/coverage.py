@@ -12,6 +12,7 @@ from engine.geo import metres_per_degree
 from engine.index import Index
 
 CELLS = 384  # at most, along the longer side
+GROUND_M = 25.0  # about a photo's place
 MAX_POINTS = 20_000  # of all rings together; beyond that the cells are made coarser
 
 Ring = NDArray[np.float64]
@@ -28,9 +29,13 @@ def index_outline(index: Index) -> list[Ring]:
 
 
 def outline(lats: Coordinates, lons: Coordinates, stride_m: float) -> list[Ring]:
-    """Rings around squares of ``stride_m`` metres about positions; neighbours grow together."""
+    """Rings around squares of ``stride_m`` metres about positions; neighbours grow together.
+
+    A stride of 0 says that they stand on no grid; each is then drawn with a little ground about it.
+    """
     if not len(lats):
         return []
+    stride_m = stride_m or GROUND_M
     lons = lons[0] + (lons - lons[0] + 180.0) % 360.0 - 180.0
     per_lat, per_lon = (float(v) for v in metres_per_degree((lats.min() + lats.max()) / 2))
     span = max(np.ptp(lats) * per_lat, np.ptp(lons) * per_lon) + stride_m

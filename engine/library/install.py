@@ -136,8 +136,10 @@ def _bring_index(source: Path, arriving: Path, report: Report) -> Item:
         total = sum(facts.bytes for facts in manifest.files.values())
         _room(arriving.parent, total, source)
         copying, done = part(report, 0.0, 0.6), 0
+        inner = PurePosixPath(manifest.folder)  # a plain name, or nothing
+        (target / inner).mkdir(exist_ok=True)
         for name, facts in manifest.files.items():
-            with files.open(name) as from_, open(target / name, "xb") as to:
+            with files.open(str(inner / name)) as from_, open(target / inner / name, "xb") as to:
                 left = facts.bytes
                 while left:
                     chunk = from_.read(min(_CHUNK, left))
@@ -197,7 +199,7 @@ class _Files:
 
     @contextmanager
     def open(self, name: str) -> Iterator[IO[bytes]]:
-        """A file for reading; ``name`` has been checked to be a plain one."""
+        """A file for reading; ``name`` has been checked to be a plain one, with one plain folder before it at most."""
         if self._archive is not None:
             info = self._members.get(self._root / name)
             if info is None:
@@ -211,7 +213,8 @@ class _Files:
                 ) from error
             return
         path = self._source / name
-        if path.is_symlink() or not path.is_file():
+        linked = path.is_symlink() or path.parent.is_symlink() and path.parent != self._source
+        if linked or not path.is_file():
             raise IndexFolderError(
                 f"{name} is missing, or only a link of that name", self._source, _AGAIN
             )

@@ -106,7 +106,7 @@ def _look_at_index(path: Path, name: str) -> Item:
     size = sum(facts.bytes for facts in manifest.files.values())
     try:
         for file, facts in manifest.files.items():
-            check_file(folder, file, facts.bytes)
+            check_file(folder / manifest.folder, file, facts.bytes)
     except NadirError as error:
         return Item("index", path, manifest.name or name, size, manifest=manifest, error=error)
     return Item("index", path, manifest.name or name, size, manifest=manifest)
