@@ -213,7 +213,7 @@ class _Files:
                 ) from error
             return
         path = self._source / name
-        linked = path.is_symlink() or path.parent.is_symlink() and path.parent != self._source
+        linked = path.is_symlink() or (path.parent.is_symlink() and path.parent != self._source)
         if linked or not path.is_file():
             raise IndexFolderError(
                 f"{name} is missing, or only a link of that name", self._source, _AGAIN
