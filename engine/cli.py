@@ -18,12 +18,15 @@ from engine.commands.common import Progress, angle, count
 from engine.errors import Cancelled, NadirError, TrainingError
 from engine.shipped import install_for_training
 
+POSITIONS = ("--near",)
+"""Options that take a latitude first."""
+
 # The verbs import what they need when they run: `nadir --help` answers at once.
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    arguments = _southern(sys.argv[1:] if argv is None else argv)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             # A terminal that lacks a letter shows another sign for it; that is no reason to fail.
@@ -48,6 +51,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"nadir: {_told(error)}", file=sys.stderr)
         return 1
+
+
+def _southern(words: Sequence[str]) -> list[str]:
+    """The words with positions that begin with a minus joined to their option, which would take them for options."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1] in POSITIONS and word[:1] == "-" and word[1:2].isdecimal():
+            joined[-1] = f"{joined[-1]}={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _told(error: OSError) -> NadirError:

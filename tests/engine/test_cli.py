@@ -477,3 +477,12 @@ def test_what_training_needs_is_never_asked_for_by_our_name(monkeypatch):
     monkeypatch.setattr(sys, "frozen", True, raising=False)
     said = install_for_training()
     assert said.startswith("python3 -m pip install torch ") and "nadir" not in said
+
+
+def test_a_place_in_the_south_is_no_option(capsys, given, photo, town):
+    lat, lon = town.world.to_wgs84(110.0, 105.0)
+    assert lat < 0
+    words = ("--near", f"{lat:.6f},{lon:.6f},30", "--format", "json")
+    code, out, err = run(capsys, "localize", photo, *given, *words)
+    assert code == 0, err
+    assert 0 < json.loads(out)["plan"]["tiles"] < 300

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
 import re
+import shlex
+import shutil
+import subprocess
+import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
+import torch
 
 from engine.encoder.card import Branch, Card
-from engine.geo import Bounds
+from engine.geo import Bounds, tile_bounds
+from engine.imagery import open_imagery
 from engine.index import FileFacts, ImageryFacts, Manifest
 from engine.localize.posterior import Posterior
 from engine.localize.result import Candidate, PlanSummary, Timings
+from engine.networks import build_network
 from engine.photo.facts import PhotoFacts
 from tests.engine.localize import test_documents as documents
 from tests.qt_setup import prepare_qt
@@ -63,6 +72,47 @@ def test_an_example_runs(code: str, qapp, tmp_path: Path, monkeypatch) -> None:
     exec(compile(code, "develop.md", "exec"), {"__name__": "example"})
 
 
+def commands(page: Path) -> list[list[str]]:
+    """The words of every line of the page's shell blocks that begins with ``nadir``."""
+    lines = [line for _, code in blocks(page, "sh") for line in code.splitlines()]
+    return [shlex.split(line, comments=True) for line in lines if line.startswith("nadir ")]
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("name", ["locate.md", "imagery.md", "checkpoints.md"])
+def test_the_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
+    found = commands(GUIDE / name)
+    assert found
+    _lay_out(tmp_path)
+    for words in found:
+        done = subprocess.run(
+            [sys.executable, "-m", "engine", *words[1:]],
+            cwd=tmp_path,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+            capture_output=True,
+            encoding="utf-8",
+            timeout=240,
+        )
+        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+        for option, value in itertools.pairwise(words):
+            if option in ("--output", "--out", "--json"):
+                assert (tmp_path / value).exists(), f"{shlex.join(words)} made no {value}"
+
+
+def _lay_out(folder: Path) -> None:
+    """What the pages speak of: a photo, a panorama, somebody's weights."""
+    samples = ROOT / "resources" / "samples"
+    shutil.copyfile(samples / "3 photo.jpg", folder / "photo.jpg")
+    shutil.copyfile(samples / "1 panorama.jpg", folder / "panorama.jpg")
+    shutil.copyfile(ROOT / "resources" / "port-nemo.index" / "imagery.tif", folder / "whole.tif")
+    _cut(folder / "whole.tif", folder / "ortho.tif")
+    torch.manual_seed(1)
+    options = {"backbone": "resnet", "aggregation": "spoc", "input_size": (64, 96)}
+    state = build_network("vg-benchmark", options).state_dict()
+    published = {name.removeprefix("model."): value for name, value in state.items()}
+    torch.save({"model_state_dict": published}, folder / "best_model.pth")
+
+
 @pytest.mark.parametrize("page", [pytest.param(p, id=p.name) for p in PAGES])
 def test_links_lead_somewhere(page: Path) -> None:
     for target in _LINK.findall(page.read_text("utf-8")):
@@ -78,6 +128,13 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 def _anchor(title: str) -> str:
     return re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+
+
+def _cut(whole: Path, part: Path) -> None:
+    """The middle 200 m of the demo's imagery, so that an index of it is built in no time."""
+    with open_imagery(whole) as source:
+        lat, lon = source.bounds.centre
+        source.write_copy(part, tile_bounds(lat, lon, 200.0))
 
 
 def _section(page: Path, title: str) -> str:
