@@ -127,13 +127,13 @@ def test_the_edge_of_the_imagery_does_not_move_what_is_inside(tmp_path: Path) ->
     with open_imagery(path) as source:
         at = geo.LocalFrame(lat, lon).to_wgs84(east_edge, north_edge)
         corner, share = source.cut(*at, EXTENT, PIXELS)
-    assert share == pytest.approx(0.2, abs=0.05)
+    assert share == pytest.approx(0.25, abs=0.01)
     inside = (slice(62, 100), slice(12, 50))
     for told, expected, edge in zip(
         told_metres(corner), expected_metres(EXTENT, PIXELS), (east_edge, north_edge), strict=True
     ):
         assert np.abs((told - expected - edge)[inside]).max() < 1.4 / LEVELS_PER_M
-        assert abs((told - expected - edge)[inside].mean()) < HALF_PIXEL_M / 4
+        assert abs((told - expected - edge)[inside].mean()) < HALF_PIXEL_M / 2
 
 
 @pytest.mark.parametrize("pixel_m", [0.11, 0.25, 0.9])
