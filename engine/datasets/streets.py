@@ -25,14 +25,14 @@ from engine.datasets.layout import check_split, contents, need_folder
 from engine.datasets.nearby import positives_within
 from engine.datasets.pairs import pictures_under
 from engine.datasets.reading import FilesAsTiles, FilesWithFov
-from engine.datasets.records import NONE, Dataset, FloatArray, Records, make_records
+from engine.datasets.records import NONE, Dataset, Records, make_records
 from engine.errors import DatasetError
+from engine.imagery.pictures.names import at_name
 from engine.photo.read import ASSUMED_FOV_DEG
 
 SPLITS = ("train", "val", "test")
 RADIUS_M = 25.0
 _NAME = "@UTM_EAST@UTM_NORTH@...@.jpg"
-_LAT, _LON, _HEADING = 5, 6, 9
 
 
 def open_streets(
@@ -136,35 +136,15 @@ def _photos(folder: Path, split: str) -> Records:
     utm = np.empty((len(files), 2))
     others = np.full((3, len(files)), np.nan)
     for i, path in enumerate(files):
-        cells = path.name.split("@")
-        try:
-            if len(cells) < 4:
-                raise ValueError
-            utm[i] = float(cells[1]), float(cells[2])
-            if not np.isfinite(utm[i]).all():
-                raise ValueError
-        except ValueError:
+        said = at_name(path.name)
+        if said is None:
             raise DatasetError(
                 f"its name does not say where it was taken: expected {_NAME}",
                 path,
                 "Check --format; photos without positions can be given as pairs",
-            ) from None
-        for row, cell in enumerate((_LAT, _LON, _HEADING)):
-            others[row, i] = _number(cells, cell)
-    lat, lon = _places(others[0], others[1])
+            )
+        utm[i] = said.east, said.north
+        others[:, i] = said.lat, said.lon, said.heading_deg
     return make_records(
-        files, lat=lat, lon=lon, heading_deg=others[2] % 360.0, split=split, utm=utm
+        files, lat=others[0], lon=others[1], heading_deg=others[2], split=split, utm=utm
     )
-
-
-def _places(lat: FloatArray, lon: FloatArray) -> tuple[FloatArray, FloatArray]:
-    known = (np.abs(lat) <= 90) & (np.abs(lon) <= 180)
-    return np.where(known, lat, np.nan), np.where(known, lon, np.nan)
-
-
-def _number(cells: list[str], index: int) -> float:
-    try:
-        value = float(cells[index])
-    except (IndexError, ValueError):
-        return float("nan")
-    return value if np.isfinite(value) else float("nan")

@@ -39,12 +39,14 @@ from engine.datasets.layout import (
 from engine.datasets.reading import FilesAsTiles, FilesWithView
 from engine.datasets.records import Dataset, FloatArray, make_records
 from engine.errors import DatasetError
+from engine.imagery.pictures.names import (
+    VIGOR_PIXEL_M,
+    VIGOR_PIXELS,
+    panorama_place,
+    tile_place,
+)
 
 SPLITS = ("train", "test")
-TILE_PIXELS = 640
-ZOOM_20_M = 156543.03392804097 / 2**20
-"""Metres a pixel of web mercator's zoom 20 spans at the equator."""
-
 SAME_AREA = ("NewYork", "Seattle", "SanFrancisco", "Chicago")
 CROSS_AREA = {"train": ("NewYork", "Seattle"), "test": ("SanFrancisco", "Chicago")}
 CORRECTED = "__corrected"
@@ -91,7 +93,7 @@ def open_vigor(
     if set(towns) != set(protocol):
         notes.append(f"Only {', '.join(towns)} of {', '.join(protocol)}: not the papers' protocol.")
     tile_lat, tile_lon = np.array(reader.tile_places).T
-    extents = TILE_PIXELS * ZOOM_20_M * np.cos(np.radians(tile_lat))
+    extents = VIGOR_PIXELS * VIGOR_PIXEL_M * np.cos(np.radians(tile_lat))
     lat, lon = np.array(reader.places).T
     numbers = np.array(reader.tiles_of, np.int64)
     return Dataset(
@@ -152,7 +154,7 @@ class _Lists:
         numbers: dict[str, int] = {}
         for line, name in enumerate(read_lines(tile_list), start=1):
             name = name.strip()
-            place = _tile_place(name)
+            place = tile_place(name)
             if place is None:
                 raise bad_line(
                     tile_list, line, f"expected satellite_LAT_LON.png, found {name[:100]!r}"
@@ -213,7 +215,7 @@ class _Lists:
                 line,
                 f"expected a panorama and four times tile dy dx, found {len(cells)} words",
             )
-        place = _panorama_place(cells[0])
+        place = panorama_place(cells[0])
         if place is None:
             raise bad_line(table, line, f"expected ID,LAT,LON,.jpg, found {cells[0][:100]!r}")
         try:
@@ -238,21 +240,3 @@ class _Lists:
 
 def _either(first: Path, second: Path) -> Path:
     return second if second.is_dir() and not first.is_dir() else first
-
-
-def _tile_place(name: str) -> tuple[float, float] | None:
-    cells = name.removesuffix(".png").removesuffix(".jpg").split("_")
-    return _place(cells[1:]) if len(cells) == 3 and cells[0] == "satellite" else None
-
-
-def _panorama_place(name: str) -> tuple[float, float] | None:
-    cells = name.split(",")
-    return _place(cells[1:3]) if len(cells) == 4 and "/" not in name else None
-
-
-def _place(cells: Sequence[str]) -> tuple[float, float] | None:
-    try:
-        lat, lon = (float(cell) for cell in cells)
-    except ValueError:
-        return None
-    return (lat, lon) if -90 <= lat <= 90 and -180 <= lon <= 180 else None

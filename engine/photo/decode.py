@@ -127,7 +127,7 @@ def decode(stream: BinaryIO, format_name: str, max_pixels: int) -> Decoded:
     Raises:
         PhotoError: for a picture that is too large, too small or too damaged to be used; without a path.
     """
-    image = _open(stream, format_name)
+    image = open_picture(stream, format_name)
     if format_name == "TIFF":
         # Read before Pillow loads the pixels, for it then takes the orientation out.
         exif = read_exif(stream)
@@ -135,14 +135,14 @@ def decode(stream: BinaryIO, format_name: str, max_pixels: int) -> Decoded:
             raise PhotoError(RAW.problem, remedy=RAW.remedy)
     else:
         exif = None
-    _check_size(image, format_name)
+    check_size(image, format_name)
     frames_note = _frames_note(image)
     stored_width, stored_height = image.size
     shrink = _draft(image, max_pixels) if format_name == "JPEG" else 1
     image, share, damage_note = _load(image, stream, format_name, shrink)
     turn = 1
     if exif is None:
-        exif = _exif_of(image)
+        exif = exif_of(image)
         turn = orientation(exif)
     elif damage_note and orientation(exif) != 1:
         raise _beyond_repair()  # Pillow turns a TIFF upright itself, but not one that failed
@@ -181,7 +181,8 @@ _FROM_THE_TOP = ("JPEG", "PNG", "TIFF", "PPM")
 _TRY_ORIGINAL = "Try the original, or copy it again"
 
 
-def _open(stream: BinaryIO, format_name: str) -> ImageFile.ImageFile:
+def open_picture(stream: BinaryIO, format_name: str) -> ImageFile.ImageFile:
+    """A picture whose head was read and nothing more; :class:`PhotoError` where even that is damaged."""
     stream.seek(0)
     try:
         # The class itself, not Image.open: that has a limit of its own, below a large panorama.
@@ -190,7 +191,8 @@ def _open(stream: BinaryIO, format_name: str) -> ImageFile.ImageFile:
         raise _beyond_repair() from error
 
 
-def _exif_of(image: Image.Image) -> Exif:
+def exif_of(image: Image.Image) -> Exif:
+    """The EXIF of an opened picture that is no TIFF."""
     block = image.info.get("exif")
     if not block and "Raw profile type exif" in image.info:
         # Old editors keep EXIF in a PNG's text, as hexadecimal digits; Pillow knows how.
@@ -201,7 +203,8 @@ def _exif_of(image: Image.Image) -> Exif:
     return read_exif(io.BytesIO(block)) if isinstance(block, bytes) else Exif()
 
 
-def _check_size(image: ImageFile.ImageFile, format_name: str) -> None:
+def check_size(image: ImageFile.ImageFile, format_name: str) -> None:
+    """Refuse, by :class:`PhotoError`, a picture that says it is too small or too large."""
     width, height = image.size
     if min(width, height) < MIN_SIDE:
         raise PhotoError(
