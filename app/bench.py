@@ -99,6 +99,19 @@ class Bench(QObject):
         if self.last_good is not None:
             self.open(*self.last_good)
 
+    def let_go(self, path: Path) -> None:
+        """Close the encoder or the index that lies there, if it is open: its files are about to go."""
+        if self.index.path == path:
+            self._close_index()
+            self.index = Slot()
+        elif self.encoder.path == path:
+            self.encoder = Slot()
+        else:
+            return
+        if self.last_good is not None and path in self.last_good:
+            self.last_good = None
+        self.changed.emit()
+
     def close(self) -> None:
         """Let go of the index's files."""
         self._close_index()

@@ -29,9 +29,17 @@ T = TypeVar("T")
 
 # A lane runs its jobs in order on threads of its own: `engine` is one thread, so that an open index is only ever
 # touched from it; `files` reads photos; `view` draws what a panel asks for; `watch` looks after trainings and `tools`
-# waits for the programs that they need (an export takes minutes, a check of the next run does not wait for it).
-Lane = Literal["engine", "files", "view", "watch", "tools"]
-_THREADS: dict[Lane, int] = {"engine": 1, "files": 1, "view": 1, "watch": 1, "tools": 2}
+# waits for the programs that they need (an export takes minutes, a check of the next run does not wait for it);
+# `library` copies and checks indexes, and looks at imagery.
+Lane = Literal["engine", "files", "view", "watch", "tools", "library"]
+_THREADS: dict[Lane, int] = {
+    "engine": 1,
+    "files": 1,
+    "view": 1,
+    "watch": 1,
+    "tools": 2,
+    "library": 2,
+}
 _REPORT_EVERY_S = 0.03
 
 

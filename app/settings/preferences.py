@@ -36,6 +36,7 @@ class Preferences:
     folder: str = ""
     python: str = ""  # the interpreter that trains; empty: looked for
     runs: str = ""  # the folder of training runs; empty: the program's own
+    library: str = ""  # the folder of indexes and encoders; empty: the program's own
     window: str = ""  # size and place, as Qt writes them, in base64
 
 

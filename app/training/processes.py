@@ -26,22 +26,28 @@ _LINUX = sys.platform.startswith("linux")
 
 
 def start(
-    command: Sequence[str], *, folder: Path, environment: Mapping[str, str], errors: Path
+    command: Sequence[str],
+    *,
+    folder: Path,
+    environment: Mapping[str, str],
+    errors: Path,
+    output: Path | None = None,
 ) -> subprocess.Popen[bytes]:
     """Start a program in a session of its own, so that nothing that happens to us happens to it.
 
     Args:
         folder: where it runs.
         environment: added to ours.
-        errors: a file at whose end its standard error goes; its standard output goes nowhere.
+        errors: a file at whose end its standard error goes.
+        output: a file at whose end its standard output goes; None: nowhere.
     """
-    with open(errors, "ab") as file:
+    with open(errors, "ab") as file, open(output or os.devnull, "ab") as told:
         process: subprocess.Popen[bytes] = subprocess.Popen(
             list(command),
             cwd=folder,
             env={**os.environ, **environment},
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
+            stdout=told,
             stderr=file,
             creationflags=_WINDOWS_FLAGS,
             start_new_session=sys.platform != "win32",

@@ -3,13 +3,15 @@
 from engine.library.checks import check_item
 from engine.library.coverage import index_outline
 from engine.library.install import install, remove
-from engine.library.items import Item, kind_of, look, scan
-from engine.library.register import Check, Register, read_register, write_register
+from engine.library.items import Item, Kind, kind_of, look, scan
+from engine.library.register import Check, Register, change_register, read_register
 
 __all__ = [
     "Check",
     "Item",
+    "Kind",
     "Register",
+    "change_register",
     "check_item",
     "index_outline",
     "install",
@@ -18,5 +20,4 @@ __all__ = [
     "read_register",
     "remove",
     "scan",
-    "write_register",
 ]

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from engine.files import write_json
+from engine.files import only_one, write_json
 
 REGISTER_FILE = "library.json"
+LOCK_FILE = ".library.lock"
 VERSION = 1
+_PATIENCE_S = 10.0
 _MAX_BYTES = 4 << 20
 _MAX_ENTRIES = 10_000
 _MAX_PROBLEMS = 20
@@ -92,6 +96,28 @@ def _check(raw: Any) -> Check | None:
         return None
     texts = tuple(text[:2000] for text in problems if isinstance(text, str))
     return Check(hash_[:200], when, texts[:_MAX_PROBLEMS])
+
+
+def change_register(folder: Path, change: Callable[[Register], Register]) -> None:
+    """Read it, change it and write it, as one step to everybody else who does so.
+
+    Raises:
+        OSError: it cannot be written, or somebody holds it for long.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        try:
+            with only_one(folder / LOCK_FILE):
+                before = read_register(folder)
+                after = change(before)
+                if after != before:
+                    write_register(folder, after)
+                return
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.02)
 
 
 def write_register(folder: Path, register: Register) -> None:

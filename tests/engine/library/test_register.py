@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from engine.library import Check, Register, read_register, write_register
+from engine.library import Check, Register, change_register, read_register
 from engine.library.coverage import MAX_POINTS, outline
 
 
@@ -16,11 +17,20 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     folder = tmp_path / "not there yet"
     check = Check.now("ab", ("tiles.gpkg: damaged.",))
     register = Register().with_item(Path("/somewhere/a.index")).with_check(Path("/b"), check)
-    write_register(folder, register)
+    change_register(folder, lambda _: register)
     assert read_register(folder) == register
     assert read_register(folder).without(Path("/b")).without(Path("/somewhere/a.index")) == (
         Register()
     )
+
+
+def test_many_at_once_lose_nothing(tmp_path: Path) -> None:
+    def add(number: int) -> None:
+        change_register(tmp_path, lambda known: known.with_item(Path(f"/{number}.index")))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(40)))
+    assert len(read_register(tmp_path).elsewhere) == 40
 
 
 @pytest.mark.parametrize(
