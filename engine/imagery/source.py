@@ -113,12 +113,36 @@ def _open_geotiff(path: Path) -> AerialSource:
     return RasterSource(path)
 
 
+def _open_mbtiles(path: Path) -> AerialSource:
+    from engine.imagery.mbtiles import open_mbtiles
+
+    return open_mbtiles(path)
+
+
+def _is_tile_folder(path: Path) -> bool:
+    from engine.imagery.tile_folder import is_tile_folder
+
+    return is_tile_folder(path)
+
+
+def _open_tile_folder(path: Path) -> AerialSource:
+    from engine.imagery.tile_folder import open_tile_folder
+
+    return open_tile_folder(path)
+
+
 KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "GeoTIFF",
         lambda path: path.is_file() and path.suffix.lower() in (".tif", ".tiff", ".gtiff"),
         _open_geotiff,
     ),
+    SourceKind(
+        "MBTiles",
+        lambda path: path.is_file() and path.suffix.lower() in (".mbtiles", ".tiles"),
+        _open_mbtiles,
+    ),
+    SourceKind("z/x/y folder", _is_tile_folder, _open_tile_folder),
 )
 
 

@@ -1,0 +1,270 @@
+"""A pyramid of map tiles as an aerial source: MBTiles, z/x/y folders, what was fetched from a server."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from numpy.typing import ArrayLike, NDArray
+from rasterio.crs import CRS
+
+from engine.errors import ImageryError
+from engine.geo import Bounds, LocalFrame, wrap_longitude
+from engine.imagery.geotiff import copy_pixels
+from engine.imagery.resample import (
+    WGS84,
+    Grid,
+    cut_tiles,
+    epsg_code,
+    project,
+    render,
+    to_raster,
+    world_width,
+)
+from engine.imagery.tile_cover import Cover
+from engine.imagery.tile_levels import MEMORY_BYTES, TileLevels, TileStore
+from engine.progress import Report, silent
+
+
+@dataclass(frozen=True)
+class PyramidFacts:
+    """What a store says of its tiles besides the tiles.
+
+    Args:
+        kind: in words, such as "MBTiles".
+        name, attribution, licence, terms: as the file has them, for people; empty where it does not say.
+        notes: what was decided on opening.
+        fingerprint: tells these tiles from any others, hexadecimal.
+        bytes, files: on disk; 0 where counting would take long.
+    """
+
+    kind: str
+    name: str
+    attribution: str = ""
+    licence: str = ""
+    terms: str = ""
+    notes: tuple[str, ...] = ()
+    fingerprint: str = ""
+    bytes: int = 0
+    files: int = 0
+
+
+class TilePyramid:
+    """Map tiles of any grid; see :class:`engine.imagery.AerialSource`.
+
+    Its pixels are those of one zoom, the deepest that has tiles unless another is asked for. What that zoom lacks is
+    missing; coarser zooms serve where it is averaged down.
+
+    Args:
+        store: the tiles; closed with the source.
+        facts: what is known about them.
+        zoom: the zoom to use.
+        memory_bytes: what decoded tiles may take.
+
+    Raises:
+        ImageryError: there are no tiles, not of that zoom, or they lie nowhere on the Earth.
+    """
+
+    def __init__(
+        self,
+        store: TileStore,
+        facts: PyramidFacts,
+        *,
+        zoom: int | None = None,
+        memory_bytes: int = MEMORY_BYTES,
+    ) -> None:
+        self.path = store.path
+        self._store, self._facts = store, facts
+        grid = store.grid
+        with_tiles = store.zooms
+        if not with_tiles:
+            raise ImageryError("it holds no tiles", self.path)
+        if zoom is not None and zoom not in with_tiles:
+            has = ", ".join(map(str, with_tiles))
+            raise ImageryError(f"it has no tiles of zoom {zoom}", self.path, f"It has zoom {has}")
+        self.zoom = with_tiles[-1] if zoom is None else zoom
+        self.zooms: tuple[int, int] = (with_tiles[0], self.zoom)
+        level = grid.level(self.zoom)
+        cover = store.cover(self.zoom)
+        if cover is None:
+            raise ImageryError(f"its tiles of zoom {self.zoom} have no place", self.path)
+        left, top, right, bottom = cover.box(level.columns if grid.turns(level) else None)
+        self._origin = (left * level.tile_width, top * level.tile_height)
+        self._levels = TileLevels(store, self.zoom, (right - left) * level.tile_width, memory_bytes)
+        self.raster_crs: CRS = grid.crs
+        self.period = world_width(grid.crs)
+        self.transform = Affine.translation(
+            level.west + self._origin[0] * level.resolution,
+            level.north - self._origin[1] * level.resolution,
+        ) @ Affine.scale(level.resolution, -level.resolution)
+        self.shape: tuple[int, int] = (
+            (bottom - top) * level.tile_height,
+            (right - left) * level.tile_width,
+        )
+        self.gaps = True
+        self.kind, self.name = facts.kind, facts.name
+        self.attribution, self.licence, self.terms = facts.attribution, facts.licence, facts.terms
+        code = epsg_code(grid.crs)
+        self.crs = f"EPSG:{code}" if code else grid.crs.to_wkt().split('"')[1]
+        self.bounds = self._bounds()
+        self.resolution_m = self._resolution()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was decided while reading, and how many tiles turned out damaged so far."""
+        count = len(self._levels.damaged)
+        if not count:
+            return self._facts.notes
+        (zoom, column, row), why = next(iter(self._levels.damaged.items()))
+        said = f"{count:,} damaged tiles count as missing (the first: {zoom}/{column}/{row}, {why})"
+        return (*self._facts.notes, said)
+
+    @property
+    def bytes(self) -> int:
+        return self._facts.bytes
+
+    @property
+    def files(self) -> int:
+        return self._facts.files
+
+    def cut(
+        self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
+    ) -> tuple[NDArray[np.uint8], float]:
+        """See :meth:`AerialSource.cut`."""
+        tiles, shares = self.cut_many([lat], [lon], extent_m, pixels, missing=missing)
+        return tiles[0], float(shares[0])
+
+    def cut_many(
+        self,
+        lats: ArrayLike,
+        lons: ArrayLike,
+        extent_m: float,
+        pixels: int,
+        *,
+        missing: int = 0,
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
+        """See :meth:`AerialSource.cut_many`."""
+        return cut_tiles(self, lats, lons, extent_m, pixels, missing)
+
+    def render(self, grid: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The imagery on any grid of local metres: pixels [height, width, 3] and which of them are valid."""
+        return render(self, grid)
+
+    def read(
+        self, left: int, top: int, right: int, bottom: int, columns: int, rows: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Pixels of a window, averaged down to ``columns`` by ``rows``; see ``PixelReader``."""
+        x, y = self._origin
+        tile = self._levels.read(left + x, top + y, right + x, bottom + y, columns, rows)
+        return np.moveaxis(tile.colours, -1, 0), tile.mask
+
+    def outline(self) -> list[NDArray[np.float64]]:
+        """Rings [n, 2] of longitudes and latitudes around what has tiles: boxes of the grid, a few hundred at most."""
+        level = self._store.grid.level(self.zoom)
+        rings = []
+        for left, top, right, bottom in self._cover.boxes:
+            west, _, _, north = level.box(left, top)
+            _, south, east, _ = level.box(right - 1, bottom - 1)
+            t = np.linspace(0, 1, 2 if self.period else 9)
+            on = np.ones(t.size)
+            xs = np.concatenate(
+                [west + t * (east - west), east * on, east + t * (west - east), west * on]
+            )
+            ys = np.concatenate(
+                [north * on, north + t * (south - north), south * on, south + t * (north - south)]
+            )
+            lons, lats = project(self.raster_crs, WGS84, xs, ys)
+            rings.append(np.column_stack([lons, lats]))
+        return rings
+
+    @property
+    def _cover(self) -> Cover:
+        return self._levels.cover
+
+    def fingerprint(self) -> str:
+        """See :meth:`AerialSource.fingerprint`."""
+        return self._facts.fingerprint
+
+    def write_copy(self, path: Path, bounds: Bounds, report: Report = silent) -> None:
+        """See :meth:`AerialSource.write_copy`."""
+        rows, columns = self.shape
+        lats = np.linspace(bounds.south, bounds.north, 17)
+        lons = bounds.west + np.linspace(0, bounds.width_deg, 17)
+        grid = np.meshgrid(lats, lons)
+        x, y = to_raster(self, grid[0].ravel(), grid[1].ravel())
+        good = np.isfinite(x) & np.isfinite(y)
+        window = (0, 0, columns, rows)
+        if good.any():
+            window = (
+                max(0, math.floor(x[good].min()) - 2),
+                max(0, math.floor(y[good].min()) - 2),
+                min(columns, math.ceil(x[good].max()) + 2),
+                min(rows, math.ceil(y[good].max()) + 2),
+            )
+        if window[2] <= window[0] or window[3] <= window[1]:
+            raise ImageryError("it does not cover the area asked for", self.path)
+        copy_pixels(
+            self,
+            path,
+            window,
+            attribution=self.attribution,
+            licence=self.licence,
+            report=report,
+        )
+
+    def _bounds(self) -> Bounds:
+        rows, columns = self.shape
+        t = np.linspace(0, 1, 33)
+        x = np.concatenate([t, np.ones(33), t, np.zeros(33), [0.5]]) * columns
+        y = np.concatenate([np.zeros(33), t, np.ones(33), t, [0.5]]) * rows
+        affine = self.transform
+        lons, lats = project(
+            self.raster_crs, WGS84, affine.a * x + affine.c, affine.e * y + affine.f
+        )
+        good = np.isfinite(lons) & np.isfinite(lats)
+        if not good[-1] or good.sum() < 4 or np.abs(lats[good]).max() > 90.001:
+            raise ImageryError(
+                "its tiles do not lie on the Earth in their coordinate system", self.path
+            )
+        south, north = float(lats[good].min()), float(lats[good].max())
+        if self.period and columns * affine.a >= self.period * 0.999:
+            return Bounds(south, -180.0, north, 180.0)
+        if self.period:
+            # The box may be wider than half the Earth, so its edges are taken as they are.
+            west, east = affine.c, affine.c + columns * affine.a
+            turn = 360.0 / self.period
+            return Bounds(
+                south,
+                float(wrap_longitude(west * turn)),
+                north,
+                float(wrap_longitude(east * turn)),
+            )
+        around = (lons[good] - lons[-1] + 180.0) % 360.0 - 180.0
+        return Bounds(
+            south,
+            float(wrap_longitude(lons[-1] + around.min())),
+            north,
+            float(wrap_longitude(lons[-1] + around.max())),
+        )
+
+    def _resolution(self) -> float:
+        frame = LocalFrame(*self.bounds.centre)
+        lats, lons = frame.to_wgs84(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
+        x, y = to_raster(self, lats, lons)
+        area = abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
+        if not np.isfinite(area) or area == 0:
+            raise ImageryError("its pixels have no size on the ground", self.path)
+        return float(1.0 / np.sqrt(area))
+
+    def close(self) -> None:
+        """Let go of the tiles."""
+        self._store.close()
+
+    def __enter__(self) -> TilePyramid:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
