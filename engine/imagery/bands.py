@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -50,8 +51,12 @@ class BandRule:
         return np.clip(np.round(scaled), 0, 255).astype(np.uint8)
 
 
-def band_rule(dataset: DatasetReader) -> BandRule:
-    """Choose bands and stretch for an open raster; reads a sample of it where the values are not 8-bit."""
+def band_rule(dataset: DatasetReader, samples: Iterable[DatasetReader] | None = None) -> BandRule:
+    """Choose bands and stretch for an open raster; reads a sample of it where the values are not 8-bit.
+
+    Args:
+        samples: rasters of the same bands that are to look alike, read for the sample in its place.
+    """
     bands, notes = _choose_bands(dataset)
     palette = _palette(dataset, bands)
     if palette is not None:
@@ -60,7 +65,7 @@ def band_rule(dataset: DatasetReader) -> BandRule:
     if kinds == {"uint8"}:
         return BandRule(bands, notes=notes)
     name = ", ".join(sorted(kinds))
-    sample = _sample(dataset, bands)
+    sample = np.concatenate([_sample(one, bands) for one in samples or (dataset,)], axis=1)
     if sample.size == 0:
         return BandRule(bands, (0.0,) * 3, (1.0,) * 3, notes=notes)
     smallest, largest = float(sample.min()), float(sample.max())

@@ -180,9 +180,11 @@ def compose(
     if top is None or top.weight is None:
         return None
     if colours is None:
-        colours, total = top.pixels, top.weight.astype(np.float32)
+        total = top.weight.astype(np.float32)
     seen = total >= 128
-    brighter = colours * (255.0 / np.maximum(total, 1))[..., None]
+    brighter = (top.pixels if colours is None else colours) * (255 / np.maximum(total, 1))[
+        ..., None
+    ]
     whole = np.where(seen[..., None], np.minimum(np.round(brighter), 255), 0).astype(np.uint8)
     return whole, None if seen.all() else seen
 

@@ -1,126 +1,99 @@
-"""A raster file as an aerial source: GeoTIFF and COG in any CRS, through rasterio."""
+"""A raster file as an aerial source: GeoTIFF, COG and VRT in any CRS, through rasterio."""
 
 from __future__ import annotations
 
 import hashlib
 import shutil
-import threading
-import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
-import rasterio
 from affine import Affine
 from numpy.typing import ArrayLike, NDArray
 from rasterio.crs import CRS
-from rasterio.enums import MaskFlags, Resampling
-from rasterio.errors import CRSError, NotGeoreferencedWarning, RasterioError
+from rasterio.enums import Resampling
+from rasterio.errors import CRSError, RasterioError
+from rasterio.io import DatasetReader
 from rasterio.windows import Window
 
 from engine.errors import ImageryError
-from engine.geo import Bounds, LocalFrame, wrap_longitude
+from engine.geo import Bounds
 from engine.imagery.bands import BandRule, band_rule
-from engine.imagery.geotiff import copy_pixels, read_tags
-from engine.imagery.resample import (
-    WGS84,
-    Grid,
-    cut_tiles,
-    epsg_code,
-    project,
-    render,
-    to_raster,
-    world_width,
-)
+from engine.imagery.facts import DAMAGED, RasterFacts, open_dataset, read_facts, reason
+from engine.imagery.footprint import box_of, resolution_of, ring_of
+from engine.imagery.geotiff import copy_pixels
+from engine.imagery.handles import Handles, environment
+from engine.imagery.projection import crs_name, world_width
+from engine.imagery.resample import SizedGrid, cut_tiles, render, to_raster
 from engine.progress import Report, silent
 
-_BLOCK_MAX_BYTES = 1 << 29  # of one block, decoded; larger ones could not be read in bounded memory
 _SAMPLED_BYTES, _SAMPLES = 1 << 16, 256  # a fingerprint reads no more than 16 MB of a file
-_DRIVER = "GTiff"  # other drivers can reach other files, or the network
-_DAMAGED = "It may be damaged or incomplete: copy or download it again"
+_GEOTIFF = "GTiff"  # other drivers can reach other files, or the network
+
+FloatArray = NDArray[np.float64]
 
 
 class RasterSource:
-    """One GeoTIFF; see :class:`engine.imagery.AerialSource`.
+    """One raster file; see :class:`engine.imagery.AerialSource`.
 
     Args:
         path: the file.
         sidecars: whether files beside it (``.ovr``, ``.msk``, ``.aux.xml``) may say something about it.
+        vrt: the checked description where the file is a VRT; see :mod:`engine.imagery.vrt`.
 
     Raises:
-        ImageryError: it is no GeoTIFF, is damaged, or does not say where on the Earth it lies.
+        ImageryError: it is no raster of that kind, is damaged, or does not say where on the Earth it lies.
     """
 
-    def __init__(self, path: Path | str, *, sidecars: bool = True) -> None:
+    kind = "GeoTIFF"
+
+    def __init__(self, path: Path | str, *, sidecars: bool = True, vrt: str | None = None) -> None:
         self.path = Path(path).absolute()
-        self._lock = threading.Lock()
         self._sidecars = sidecars
+        self._vrt = vrt
         self._fingerprint = ""
+        self._handles = Handles()
+        with environment(sidecars):
+            dataset = self._open()
+            try:
+                self._look(dataset)
+            except BaseException:
+                dataset.close()
+                raise
+        self._handles.give(self.path, dataset)
+
+    def _open(self) -> DatasetReader:
+        if self._vrt is not None:
+            return open_dataset(self.path, self._vrt, "VRT")
+        return open_dataset(self.path, str(self.path), _GEOTIFF)
+
+    def _look(self, dataset: DatasetReader) -> None:
+        """Read all facts; called once with the file open."""
+        facts = self.facts = read_facts(self.path, dataset)
+        self.raster_crs: CRS = facts.crs
+        self.transform: Affine = facts.transform
+        self.shape: tuple[int, int] = facts.shape
         try:
-            with self._environment():
-                with warnings.catch_warnings():  # _look says it better
-                    warnings.simplefilter("ignore", NotGeoreferencedWarning)
-                    self._dataset = rasterio.open(self.path, driver=_DRIVER)
-                try:
-                    self._look()
-                except BaseException:
-                    self._dataset.close()
-                    raise
+            self.period = world_width(facts.crs)
+            box = box_of(self)
+            self.resolution_m = np.nan if box is None else resolution_of(self, box.centre)
+            rule = self._rule = band_rule(dataset)
         except CRSError as error:
-            raise ImageryError(
-                "its coordinate system is not one that can be placed on the Earth", self.path
-            ) from error
+            raise nowhere(self.path) from error
         except (RasterioError, OSError, ValueError) as error:
             raise ImageryError(
-                f"this file cannot be read as a GeoTIFF ({_reason(error)})", self.path, _DAMAGED
+                f"part of the imagery cannot be read ({reason(error)})", self.path, DAMAGED
             ) from error
-
-    def _environment(self) -> rasterio.Env:
-        return rasterio.Env(
-            GDAL_DISABLE_READDIR_ON_OPEN="FALSE" if self._sidecars else "EMPTY_DIR",
-            GDAL_PAM_ENABLED=self._sidecars,
-        )
-
-    def _look(self) -> None:
-        """Read all facts; called once with the file open."""
-        dataset = self._dataset
-        if dataset.crs is None or dataset.transform.is_identity:
-            what = "ground control points" if dataset.gcps[0] else "no coordinates"
-            raise ImageryError(
-                f"it has {what} where a georeferenced image has a coordinate system and a transform",
-                self.path,
-                "Georeference it first, for example with gdalwarp or QGIS",
-            )
-        if dataset.transform.determinant == 0:
+        if box is None:
+            raise nowhere(self.path)
+        if not np.isfinite(self.resolution_m):
             raise ImageryError("its pixels have no size on the ground", self.path)
-        heaviest = max(
-            height * width * np.dtype(kind).itemsize
-            for (height, width), kind in zip(dataset.block_shapes, dataset.dtypes, strict=True)
-        )
-        if heaviest * dataset.count > _BLOCK_MAX_BYTES and dataset.compression is not None:
-            raise ImageryError(
-                "it is compressed in one huge piece, which cannot be read part by part",
-                self.path,
-                "Write it again in tiles: gdal_translate -co TILED=YES",
-            )
-        self.raster_crs: CRS = dataset.crs
-        self.period = world_width(self.raster_crs)
-        self.transform: Affine = dataset.transform
-        self.shape: tuple[int, int] = (dataset.height, dataset.width)
-        self.bounds = self._bounds()
-        self.resolution_m = self._resolution()
-        code = epsg_code(self.raster_crs)
-        self.crs = f"EPSG:{code}" if code else _crs_name(self.raster_crs)
-        tags = read_tags(dataset)
-        self.attribution = tags.attribution
-        self.licence = tags.licence
+        self.bounds: Bounds = box
+        self.crs = crs_name(facts.crs)
+        self.attribution, self.licence = facts.attribution, facts.licence
         self.name = self.path.stem
-        self._rule: BandRule = band_rule(dataset)
-        flags = {flag for band in dataset.mask_flag_enums for flag in band}
-        self._masked = flags != {MaskFlags.all_valid}
-        self._floats = any("float" in dataset.dtypes[b - 1] for b in self._rule.bands)
-        self.gaps = self._masked or self._floats
-        self.notes = self._rule.notes
+        self.gaps = has_gaps(facts, rule)
+        self.notes: tuple[str, ...] = rule.notes
 
     def cut(
         self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
@@ -141,53 +114,27 @@ class RasterSource:
         """See :meth:`AerialSource.cut_many`."""
         return cut_tiles(self, lats, lons, extent_m, pixels, missing)
 
-    def render(self, grid: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The imagery on any grid of local metres: pixels [height, width, 3] and which of them are valid."""
+    def render(self, grid: SizedGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+        """The imagery on any grid: pixels [height, width, 3] and which of them are valid."""
         return render(self, grid)
 
     def read(
         self, left: int, top: int, right: int, bottom: int, columns: int, rows: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Pixels of a window, averaged down to ``columns`` by ``rows``; see ``PixelReader``."""
-        window = Window(left, top, right - left, bottom - top)  # pyright: ignore[reportCallIssue]
-        same = (columns, rows) == (right - left, bottom - top)
-        how = Resampling.nearest if same or self._rule.palette is not None else Resampling.average
-        bands = self._rule.bands
-        one = bands[0] if len(set(bands)) == 1 else None
-        mask: NDArray[np.uint8] | None = None
-        try:
-            with self._lock, self._environment():
-                wanted = [one] if one else list(bands)
-                values = self._dataset.read(
-                    wanted, window=window, out_shape=(len(wanted), rows, columns), resampling=how
-                )
-                if self._masked:
-                    mask = self._dataset.dataset_mask(
-                        window=window, out_shape=(rows, columns), resampling=Resampling.nearest
-                    )
-        except (RasterioError, OSError, ValueError) as error:
-            raise ImageryError(
-                f"part of the imagery cannot be read ({_reason(error)})", self.path, _DAMAGED
-            ) from error
-        if self._floats:
-            good = np.isfinite(values).all(axis=0)
-            if not good.all():
-                mask = np.where(good, 255 if mask is None else mask, 0).astype(np.uint8)
-        if one:
-            values = np.broadcast_to(values, (3, rows, columns))
-        if mask is not None and mask.all():
-            mask = None
-        return self._rule.to_rgb(values), mask
+        with environment(self._sidecars), self._handles.borrow(self.path, self._open) as dataset:
+            return read_window(
+                dataset, self.facts, self._rule, (left, top, right, bottom), columns, rows
+            )
+
+    def outline(self) -> list[FloatArray]:
+        """The rectangle, turned as it lies: one ring [n, 2] of longitude and latitude."""
+        return [ring_of(self)]
 
     def fingerprint(self) -> str:
         """See :meth:`AerialSource.fingerprint`: of the file's size and of parts spread all over it."""
         if not self._fingerprint:
-            try:
-                self._fingerprint = _fingerprint(self.path)
-            except OSError as error:
-                raise ImageryError(
-                    f"it can no longer be read ({error.strerror})", self.path
-                ) from error
+            self._fingerprint = file_fingerprint(self.path)
         return self._fingerprint
 
     def write_copy(self, path: Path, bounds: Bounds, report: Report = silent) -> None:
@@ -195,10 +142,9 @@ class RasterSource:
         left, top, right, bottom = self._window(bounds)
         rows, columns = self.shape
         share = (right - left) * (bottom - top) / (rows * columns)
-        dataset = self._dataset
-        plain = set(dataset.dtypes[:3]) == {"uint8"} and self._rule.bands == (1, 2, 3)
-        compact = dataset.compression is not None and self._small()
-        if share > 0.6 and plain and compact and len(dataset.files) == 1:
+        plain = set(self.facts.dtypes[:3]) == {"uint8"} and self._rule.bands == (1, 2, 3)
+        compact = self.facts.compression is not None and self._small()
+        if share > 0.6 and plain and compact and self.facts.alone and self._vrt is None:
             report(0, 1, "copying the imagery")
             shutil.copyfile(self.path, path)
             report(1, 1, "copying the imagery")
@@ -236,51 +182,9 @@ class RasterSource:
             raise ImageryError("it does not cover the area asked for", self.path)
         return left, top, right, bottom
 
-    def _bounds(self) -> Bounds:
-        rows, columns = self.shape
-        # The rim is enough: no pole lies inside what Nadir reads.
-        t = np.linspace(0, 1, 33)
-        edge_x = np.concatenate([t, np.ones(33), t, np.zeros(33)]) * columns
-        edge_y = np.concatenate([np.zeros(33), t, np.ones(33), t]) * rows
-        affine = self.transform
-        xs = affine.a * edge_x + affine.b * edge_y + affine.c
-        ys = affine.d * edge_x + affine.e * edge_y + affine.f
-        middle_x, middle_y = affine @ (columns / 2, rows / 2)
-        lons, lats = project(self.raster_crs, WGS84, [*xs, middle_x], [*ys, middle_y])
-        good = np.isfinite(lons) & np.isfinite(lats)
-        if not good[-1] or good.sum() < 4 or np.abs(lats[good]).max() > 90.001:
-            raise ImageryError(
-                "its coordinates do not lie on the Earth in its coordinate system",
-                self.path,
-                "Check that its coordinate system is the right one",
-            )
-        if self.period and np.ptp(xs) >= self.period * 0.999:
-            return Bounds(float(lats[good].min()), -180.0, float(lats[good].max()), 180.0)
-        around = (lons[good] - lons[-1] + 180.0) % 360.0 - 180.0
-        return Bounds(
-            float(lats[good].min()),
-            float(wrap_longitude(lons[-1] + around.min())),
-            float(lats[good].max()),
-            float(wrap_longitude(lons[-1] + around.max())),
-        )
-
-    def _resolution(self) -> float:
-        """From the ground covered by one square metre at the middle, whatever the CRS calls a metre."""
-        frame = LocalFrame(*self.bounds.centre)
-        per_side = 1.0
-        lats, lons = frame.to_wgs84(np.array([0.0, per_side, 0.0]), np.array([0.0, 0.0, per_side]))
-        column, row = to_raster(self, lats, lons)
-        area = (column[1] - column[0]) * (row[2] - row[0]) - (column[2] - column[0]) * (
-            row[1] - row[0]
-        )
-        if not np.isfinite(area) or area == 0:
-            raise ImageryError("its pixels have no size on the ground", self.path)
-        return float(per_side / np.sqrt(abs(area)))
-
     def close(self) -> None:
         """Close the file."""
-        with self._lock:
-            self._dataset.close()
+        self._handles.close()
 
     def __enter__(self) -> RasterSource:
         return self
@@ -289,24 +193,82 @@ class RasterSource:
         self.close()
 
 
-def _fingerprint(path: Path) -> str:
-    size = path.stat().st_size
-    digest = hashlib.sha256(f"nadir imagery 1, {size} bytes\n".encode())
-    starts: Any = range(0, size, _SAMPLED_BYTES)
-    if len(starts) > _SAMPLES:
-        starts = np.linspace(0, size - _SAMPLED_BYTES, _SAMPLES).astype(np.int64).tolist()
-    with open(path, "rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(_SAMPLED_BYTES))
+def has_gaps(facts: RasterFacts, rule: BandRule) -> bool:
+    """Whether some pixels may be nothing."""
+    return facts.masked or any("float" in facts.dtypes[band - 1] for band in rule.bands)
+
+
+def read_window(
+    dataset: DatasetReader,
+    facts: RasterFacts,
+    rule: BandRule,
+    box: tuple[int, int, int, int],
+    columns: int,
+    rows: int,
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+    """Read a window (left, top, right, bottom) of an open raster as colours; see ``PixelReader.read``.
+
+    Raises:
+        ImageryError: it cannot be read.
+    """
+    left, top, right, bottom = box
+    window = Window(left, top, right - left, bottom - top)  # pyright: ignore[reportCallIssue]
+    same = (columns, rows) == (right - left, bottom - top)
+    how = Resampling.nearest if same or rule.palette is not None else Resampling.average
+    one = rule.bands[0] if len(set(rule.bands)) == 1 else None
+    mask: NDArray[np.uint8] | None = None
+    try:
+        wanted = [one] if one else list(rule.bands)
+        values = dataset.read(
+            wanted, window=window, out_shape=(len(wanted), rows, columns), resampling=how
+        )
+        if facts.masked:
+            nearest: Literal[Resampling.nearest] = Resampling.nearest
+            mask = dataset.dataset_mask(
+                window=window, out_shape=(rows, columns), resampling=nearest
+            )
+    except (RasterioError, OSError, ValueError, MemoryError) as error:
+        raise ImageryError(
+            f"part of the imagery cannot be read ({reason(error)})", facts.path, DAMAGED
+        ) from error
+    if mask is not None:
+        mask = np.where(mask >= 128, np.uint8(255), np.uint8(0))
+    if values.dtype.kind == "f":
+        good = np.isfinite(values).all(axis=0)
+        if not good.all():
+            mask = np.where(good, 255 if mask is None else mask, 0).astype(np.uint8)
+    if one:
+        values = np.broadcast_to(values, (3, rows, columns))
+    if mask is not None and mask.all():
+        mask = None
+    return rule.to_rgb(values), mask
+
+
+def nowhere(path: Path) -> ImageryError:
+    """The error for coordinates that lie nowhere."""
+    return ImageryError(
+        "its coordinates do not lie on the Earth in its coordinate system",
+        path,
+        "Check that its coordinate system is the right one",
+    )
+
+
+def file_fingerprint(path: Path, samples: int = _SAMPLES) -> str:
+    """Tells a file from any other: by its size and ``samples`` parts of it, from the first to the last bytes.
+
+    Raises:
+        ImageryError: it cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        digest = hashlib.sha256(f"nadir imagery 1, {size} bytes\n".encode())
+        starts: Any = range(0, size, _SAMPLED_BYTES)
+        if len(starts) > samples:
+            starts = np.linspace(0, size - _SAMPLED_BYTES, samples).astype(np.int64).tolist()
+        with open(path, "rb") as file:
+            for start in starts:
+                file.seek(start)
+                digest.update(file.read(_SAMPLED_BYTES))
+    except OSError as error:
+        raise ImageryError(f"it can no longer be read ({error.strerror})", path) from error
     return digest.hexdigest()
-
-
-def _crs_name(crs: CRS) -> str:
-    name = crs.to_wkt().split('"')
-    return name[1] if len(name) > 1 else "unnamed"
-
-
-def _reason(error: BaseException) -> str:
-    text = str(error).split("\n")[0].strip().rstrip(".")
-    return text[:120] or type(error).__name__

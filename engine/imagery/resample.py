@@ -152,7 +152,7 @@ class _Layers:
             fits = fit(one, grid, piece)
             self.good = self.good and bool(fits) and max(f.error for f in fits) <= _FIT_TOLERANCE
             self.fits += [(one, f) for f in fits]
-        self._read: list[Patch | None | bool] = [False] * len(self.fits)
+        self._read: list[Patch | bool | None] = [False] * len(self.fits)
 
     def patches(self, side: int) -> Iterator[Patch]:
         """What is there, the one on top first; ``side`` is the largest side of what is sampled, pixels."""
