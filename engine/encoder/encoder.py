@@ -173,16 +173,33 @@ class Encoder:
                 self.path,
                 "Evaluate it on imagery, from which all of them can be cut",
             )
-        card, batch = self.card, self._tile_batch
-        branch = card.branches.reference
-
-        def shaped(some: Sequence[NDArray[np.uint8]]) -> FloatArray:
-            parts = [shape_tiles(picture[None], branch, card.tile_up) for picture in some]
-            return normalise(np.concatenate(parts), branch)
-
-        return self._of_references(
-            shaped(pictures[i : i + batch]) for i in range(0, len(pictures), batch)
+        batch = self._tile_batch
+        shaped = (
+            np.stack([self.shape_picture(picture) for picture in pictures[i : i + batch]])
+            for i in range(0, len(pictures), batch)
         )
+        branch = self.card.branches.reference
+        return self._of_references(normalise(some, branch) for some in shaped)
+
+    def shape_picture(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """A picture [H', W', 3] as the reference branch sees it, [H, W, 3], before normalisation; see
+        :meth:`encode_pictures`. Safe in any thread."""
+        return shape_tiles(picture[None], self.card.branches.reference, self.card.tile_up)[0]
+
+    def encode_shaped(self, shaped: NDArray[np.uint8]) -> FloatArray:
+        """Descriptors [N, D] of pictures [N, H, W, 3] that :meth:`shape_picture` made."""
+        batch, branch = self._tile_batch, self.card.branches.reference
+        return self._of_references(
+            normalise(shaped[i : i + batch], branch) for i in range(0, len(shaped), batch)
+        )
+
+    def picture_features(self, picture: NDArray[np.uint8]) -> tuple[FloatArray, FloatArray]:
+        """Descriptor [D] and features of one picture by the reference branch, as :meth:`tile_features` of a tile."""
+        self._need_features()
+        names = [self.card.outputs.descriptor, FEATURES]
+        shaped = normalise(self.shape_picture(picture)[None], self.card.branches.reference)
+        descriptor, features = self._reference.run(shaped, names)[0]
+        return descriptor[0], features[0]
 
     def encode_inputs(self, side: Side, batch: FloatArray) -> FloatArray:
         """Descriptors [N, D] of a graph's input as it is: normalised float32 [N, 3, H, W], of any N."""
