@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -13,6 +13,9 @@ from numpy.typing import ArrayLike, NDArray
 from engine.errors import ImageryError
 from engine.geo import Bounds
 from engine.progress import Report, silent
+
+if TYPE_CHECKING:
+    from engine.imagery.pictures import PictureSource
 
 
 class AerialSource(Protocol):
@@ -161,3 +164,31 @@ def open_imagery(path: Path | str, kinds: tuple[SourceKind, ...] = KINDS) -> Aer
     known = ", ".join(kind.name for kind in kinds)
     what = "folder" if path.is_dir() else "file"
     raise ImageryError(f"this {what} is no imagery that Nadir reads", path, f"It reads: {known}")
+
+
+def open_source(
+    path: Path | str,
+    *,
+    kind: Literal["aerial", "street"] | None = None,
+    extent_m: float | None = None,
+    report: Report = silent,
+) -> AerialSource | PictureSource:
+    """Open whatever an index can be built from: imagery that tiles are cut from, or pictures with places of their own.
+
+    Args:
+        kind: the path is a folder or table of pictures, of this kind; None: found out.
+        extent_m: metres along the side of pictures that are tiles.
+
+    Raises:
+        ImageryError: see :func:`open_imagery` and :func:`engine.imagery.pictures.open_pictures`.
+    """
+    from engine.imagery.pictures import open_pictures
+    from engine.imagery.pictures.tables import ENDINGS as TABLES
+
+    path = Path(path)
+    table = path.is_file() and path.suffix.lower() in TABLES
+    if kind is not None or table:
+        return open_pictures(path, kind=kind, extent_m=extent_m, report=report)
+    if path.is_dir() and not any(one.matches(path) for one in KINDS):
+        return open_pictures(path, extent_m=extent_m, report=report)
+    return open_imagery(path)
