@@ -40,6 +40,33 @@ class NamedEncoder(Protocol):
     def card(self) -> Any: ...
 
 
+class Table(Protocol):
+    """Where the tiles of an index lie; :class:`engine.index.tiles.TileTable` is one."""
+
+    @property
+    def count(self) -> int: ...
+
+    def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def positions(
+        self, ids: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+    def tiles(self, ids: ArrayLike) -> list[Tile]: ...
+
+    def near(self, lat: float, lon: float, radius_m: float) -> NDArray[np.int64]: ...
+
+    def around(
+        self, lats: NDArray[np.float64], lons: NDArray[np.float64], radius_m: float
+    ) -> list[NDArray[np.int64]]: ...
+
+    def having(
+        self, extents_m: tuple[float, ...], sources: tuple[str, ...]
+    ) -> NDArray[np.int64]: ...
+
+    def close(self) -> None: ...
+
+
 class Index:
     """An open index. Made by :meth:`open`; use as a context manager or call :meth:`close`. Safe in several threads.
 
@@ -54,7 +81,7 @@ class Index:
         path: Path,
         manifest: Manifest,
         vectors: VectorStore,
-        table: TileTable,
+        table: Table,
         imagery: Path | None,
     ) -> None:
         self.path = path
@@ -131,6 +158,10 @@ class Index:
     def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Latitudes [N] and longitudes [N] of all tiles, by id; read when first asked for."""
         return self._table.centres()
+
+    def positions(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Latitudes [n] and longitudes [n] of tiles."""
+        return self._table.positions(ids)
 
     def near(self, lat: float, lon: float, radius_m: float) -> NDArray[np.int64]:
         """Ids of the tiles whose centres lie within ``radius_m`` of a position, nearest first."""

@@ -219,6 +219,11 @@ class TileTable:
             )
         return self._centres
 
+    def positions(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Latitudes [n] and longitudes [n] of some tiles."""
+        lats, lons = self.centres()
+        return np.asarray(lats[ids], np.float64), np.asarray(lons[ids], np.float64)
+
     def tiles(self, ids: ArrayLike) -> list[Tile]:
         """Tiles by id, in the order asked for. Raises ``IndexError`` for ids that do not exist."""
         wanted = [int(i) for i in np.atleast_1d(np.asarray(ids, np.int64))]

@@ -167,8 +167,7 @@ def centres_of(
     index: Index, ids: NDArray[np.int64]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Latitudes and longitudes of tiles by id."""
-    lat, lon = index.centres
-    return np.asarray(lat[ids], np.float64), np.asarray(lon[ids], np.float64)
+    return index.positions(ids)
 
 
 def _neighbourhoods(
