@@ -1,4 +1,4 @@
-"""``nadir index``: build, describe and verify indexes."""
+"""``nadir index``: build, describe, verify and upload indexes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from engine.commands.common import Progress, add_encoder, encoder_of, metres, print_json
+from engine.commands.milvus import add_upload
 from engine.errors import printable
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = verbs.add_parser("verify", help="check every file of an index")
     verify.add_argument("index", type=Path, metavar="INDEX")
     verify.set_defaults(run=run_verify)
+    add_upload(verbs)
 
 
 def run_build(args: argparse.Namespace) -> int:

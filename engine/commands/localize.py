@@ -19,6 +19,7 @@ from engine.commands.common import (
     positive,
     print_json,
 )
+from engine.commands.milvus import add_milvus, milvus_index
 from engine.errors import NadirError, PhotoError
 
 FORMATS = ("text", "json", "geojson", "kml", "gpx", "csv", "html")
@@ -30,11 +31,14 @@ if TYPE_CHECKING:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.description = "Find where photos were taken. Nothing leaves this machine."
+    parser.description = (
+        "Find where photos were taken. Nothing leaves this machine, unless --milvus says where to."
+    )
     parser.add_argument(
         "photos", nargs="+", type=Path, metavar="PHOTO", help="photos and 360° panoramas"
     )
     add_encoder_and_index(parser)
+    add_milvus(parser)
     parser.add_argument(
         "--top", type=positive, default=10, metavar="K", help="candidates wanted (default: 10)"
     )
@@ -82,7 +86,7 @@ def run(args: argparse.Namespace) -> int:
 
     check_output(args.output, args.photos)
     encoder = encoder_of(args, photos_only=True)
-    index = index_of(args, encoder)
+    index = milvus_index(args, encoder) or index_of(args, encoder)
     area = read_area(args.area) if args.area is not None else None
     asked = Filter(area, args.near) if area is not None or args.near is not None else None
     results: list[Result] = []
