@@ -33,13 +33,13 @@ LOCK_FILE = Path("packaging/lock.txt")
 _ROOM = {
     "runtime": 1.8e9,
     "train": 3.2e9,
-    "test": 3.6e9,
+    "test": 4.2e9,
 }  # bytes while installing: the files and what they come in
 _FULL = 16e6  # bytes free at the worst moment, below which the disk was the trouble
 _GROUPS: dict[Kind, tuple[str, ...]] = {
     "runtime": (),
     "train": ("train",),
-    "test": ("train", "test"),
+    "test": ("train", "milvus", "test"),
 }
 
 
