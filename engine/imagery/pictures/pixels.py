@@ -12,6 +12,7 @@ from engine.errors import ImageryError, PhotoError
 from engine.photo.decode import decode
 from engine.photo.facts import WHOLE
 from engine.photo.formats import HEAD_BYTES, Unreadable, identify
+from engine.photo.glance import check_head
 from engine.photo.read import MAX_PIXELS
 
 
@@ -27,6 +28,9 @@ def read_pixels(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
         kind = identify(stream.read(HEAD_BYTES))
         if isinstance(kind, Unreadable):
             raise ImageryError(kind.problem, name, kind.remedy)
+        if kind == "JPEG":
+            stream.seek(0)
+            check_head(stream)
         decoded = decode(stream, kind, MAX_PIXELS)
     except PhotoError as error:
         raise ImageryError(error.problem, name, error.remedy) from error

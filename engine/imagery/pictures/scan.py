@@ -34,6 +34,7 @@ from engine.imagery.pictures.utm import utm_to_wgs84
 from engine.photo.glance import glance
 from engine.progress import Report
 
+_SAMPLE = 64
 _OWN_TABLE = (
     "Write a table beside them with the columns file,lat,lon (and heading, or extent_m for tiles)"
 )
@@ -110,8 +111,8 @@ def scan(path: Path, kind: Kind | None, extent_m: float | None, report: Report) 
         ),
         _left_out("with two places in the tables", conflicts),
         _left_out("larger than 128 MB", listing.huge),
-        _left_out("that are links out of the folder", listing.links),
-        _left_out("that are copies of others at their place", copies),
+        _left_out("linking out of the folder", listing.links),
+        _left_out("copied from others at the same place", copies),
     ]
     extents = np.full(len(chosen), math.nan)
     headings = facts.heading_deg[chosen]
@@ -275,7 +276,7 @@ def _extents(
     extents = facts.extent_m[chosen]
     note = ""
     of_vigor = vigor[chosen] & np.isnan(extents)
-    if of_vigor.any() and _is_vigor_size(root / files[int(chosen[np.flatnonzero(of_vigor)[0]])]):
+    if of_vigor.any() and _are_vigor_size(root, [files[n] for n in chosen[of_vigor].tolist()]):
         side = VIGOR_PIXELS * VIGOR_PIXEL_M * np.cos(np.radians(facts.lat[chosen]))
         extents = np.where(of_vigor, side, extents)
         note = (
@@ -293,12 +294,16 @@ def _extents(
     return extents, note
 
 
-def _is_vigor_size(path: Path) -> bool:
-    try:
-        facts = glance(path)
-    except PhotoError:
-        return False
-    return (facts.width, facts.height) == (VIGOR_PIXELS, VIGOR_PIXELS)
+def _are_vigor_size(root: Path, files: Sequence[str]) -> bool:
+    """Whether pictures, a sample of them where there are many, are of VIGOR's size; resized ones show what they may."""
+    for number in np.unique(np.linspace(0, len(files) - 1, _SAMPLE).round().astype(int)).tolist():
+        try:
+            facts = glance(root / files[number])
+        except PhotoError:
+            continue  # told when it is read
+        if (facts.width, facts.height) != (VIGOR_PIXELS, VIGOR_PIXELS):
+            return False
+    return True
 
 
 def _copies(
