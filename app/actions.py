@@ -9,7 +9,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu
 
 from app.about import AboutDialog
-from app.rail import LOCATE, TRAIN
+from app.rail import LIBRARY, LOCATE, TRAIN
 from app.widgets import make_action
 
 if TYPE_CHECKING:
@@ -111,12 +111,19 @@ class Actions(QObject):
             lambda: window.show_workspace(LOCATE),
             keys=["Ctrl+1"],
         )
+        self.library = make_action(
+            window,
+            self.tr("Indexes and encoders"),
+            "library",
+            lambda: window.show_workspace(LIBRARY),
+            keys=["Ctrl+2"],
+        )
         self.train = make_action(
             window,
             self.tr("Train an encoder"),
             "train",
             lambda: window.show_workspace(TRAIN),
-            keys=["Ctrl+2"],
+            keys=["Ctrl+3"],
         )
         self.settings = make_action(
             window, self.tr("Settings"), "settings", window.show_settings, keys=["Ctrl+,"]
@@ -137,7 +144,7 @@ class Actions(QObject):
             (self.open_photos, self.paste, self.open_index, self.open_encoder, self.export),
             (self.compare, self.overlay, self.stronger, self.weaker),
             (self.previous, self.following, self.copy, self.remove),
-            (self.locate, self.train),
+            (self.locate, self.library, self.train),
             (self.settings, self.keys, self.quit),
         ):
             menu.addActions(list(group))
@@ -161,6 +168,7 @@ class Actions(QObject):
                 self.copy,
                 self.remove,
                 self.locate,
+                self.library,
                 self.train,
                 self.settings,
             )

@@ -34,7 +34,8 @@ from app.about import AboutDialog, about_encoder, about_index
 from app.actions import Actions
 from app.header import Header
 from app.icons import application_icon
-from app.rail import LOCATE, TRAIN, Rail
+from app.library.model import Library
+from app.rail import LIBRARY, LOCATE, TRAIN, Rail
 from app.results.words import coordinates
 from app.session import Session
 from app.settings.panel import SettingsPanel
@@ -46,6 +47,7 @@ from app.workspace import LocateActions, Workspace
 from engine.shipped import shipped_encoder, shipped_index
 
 if TYPE_CHECKING:
+    from app.library.workspace import LibraryWorkspace
     from app.training.workspace import TrainWorkspace
 
 WAKE_MS = 1200  # after the start, before runs of an earlier window are looked for
@@ -79,6 +81,8 @@ class MainWindow(QMainWindow):
         self._train: TrainWorkspace | None = (
             None  # made when it is first looked at: it loads pyqtgraph
         )
+        self.library = Library(session, store, self)
+        self._shelves: LibraryWorkspace | None = None  # likewise
         self._pages = QStackedWidget()
         self._pages.addWidget(self.workspace)
         self.status = StatusLine(session)
@@ -113,7 +117,9 @@ class MainWindow(QMainWindow):
         self.rail.settings.clicked.connect(self.show_settings)
         self.rail.chosen.connect(self.show_workspace)
         self.training.live_changed.connect(self._live_changed)
+        self.library.live_changed.connect(self._building_changed)
         QTimer.singleShot(WAKE_MS, self, self.training.wake)
+        QTimer.singleShot(WAKE_MS, self, self.library.wake)
         self.status.bell.clicked.connect(lambda: self.notice_list.open_over(self.status.bell))
         self.workspace.welcome.sample_picked.connect(lambda path: session.add_files([path]))
         self.workspace.open_index_asked.connect(self.open_index)
@@ -144,19 +150,36 @@ class MainWindow(QMainWindow):
         return self._train
 
     @property
+    def shelves(self) -> LibraryWorkspace:
+        """The Library workspace, made when it is first asked for."""
+        if self._shelves is None:
+            from app.library.workspace import LibraryWorkspace
+
+            self._shelves = LibraryWorkspace(self.library)
+            self._shelves.used.connect(lambda: self.show_workspace(LOCATE))
+            self._pages.addWidget(self._shelves)
+        return self._shelves
+
+    @property
     def locating(self) -> bool:
         """Whether the Locate workspace is in front."""
         return self._pages.currentWidget() is self.workspace
 
     def show_workspace(self, name: str) -> None:
-        """Bring Locate or Train to the front."""
+        """Bring Locate, the Library or Train to the front."""
         self.rail.show_chosen(name)
+        if name != TRAIN:
+            self.training.leave()
+        if name != LIBRARY:
+            self.library.leave()
         if name == TRAIN:
             self._pages.setCurrentWidget(self.train)
             self.training.open()
+        elif name == LIBRARY:
+            self._pages.setCurrentWidget(self.shelves)
+            self.library.open()
         else:
             self._pages.setCurrentWidget(self.workspace)
-            self.training.leave()
             self._to_photos()
         self._refresh_actions()
 
@@ -169,6 +192,11 @@ class MainWindow(QMainWindow):
         live = bool(self.training.live)
         words = self.tr("Train: a run is at work") if live else self.tr("Train")
         self.rail.train.set_busy(live, words)
+
+    def _building_changed(self) -> None:
+        live = bool(self.library.live)
+        words = self.tr("Library: an index is being built") if live else self.tr("Library")
+        self.rail.library.set_busy(live, words)
 
     # Opening ----------------------------------------------------------------------------------------------------
 
@@ -220,7 +248,9 @@ class MainWindow(QMainWindow):
             self.session.add_files([Path(name) for name in names])
 
     def take(self, arrived: intake.Arrived) -> None:
-        """Use what was dropped or pasted."""
+        """Use what was dropped or pasted; in the Library it is added to that."""
+        if self._pages.currentWidget() is self._shelves and self._to_library(arrived):
+            return
         if not arrived.empty:
             self.show_workspace(LOCATE)
         encoder = arrived.encoders[-1] if arrived.encoders else None
@@ -243,6 +273,10 @@ class MainWindow(QMainWindow):
             )
         elif arrived.empty:
             self.session.notices.post("warning", self.tr("There is no picture in what was pasted."))
+
+    def _to_library(self, arrived: intake.Arrived) -> bool:
+        """Whether what was dropped belonged there; photos do not."""
+        return self.shelves.take(arrived)
 
     def paste(self) -> None:
         """Take what is on the clipboard."""
@@ -350,7 +384,11 @@ class MainWindow(QMainWindow):
         if intake.welcome(event.mimeData()):
             event.setDropAction(Qt.DropAction.CopyAction)
             event.accept()
-            self._drop.cover()
+            self._drop.cover(
+                self.tr("Drop to locate")
+                if self._pages.currentWidget() is not self._shelves
+                else self.tr("Drop to add to the library")
+            )
 
     def dragLeaveEvent(self, event: QDragLeaveEvent) -> None:
         self._drop.hide()
@@ -393,6 +431,8 @@ class MainWindow(QMainWindow):
         self.store.change(window=bytes(self.saveGeometry().toBase64().data()).decode())
         self.store.flush()
         self.workspace.map.shut_down()
+        if self._shelves is not None:
+            self._shelves.shut_down()
         self.session.shut_down()
         event.accept()
 
@@ -403,10 +443,12 @@ class _DropHint(QWidget):
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
         self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
+        self._words = ""
         self.hide()
 
-    def cover(self) -> None:
+    def cover(self, words: str) -> None:
         """Show it over everything."""
+        self._words = words
         parent = self.parentWidget()
         assert parent is not None
         self.setGeometry(parent.rect())
@@ -422,5 +464,5 @@ class _DropHint(QWidget):
         painter.drawRoundedRect(self.rect().adjusted(12, 12, -12, -12), 8, 8)
         painter.setFont(scaled_font(self, "large", bold=True))
         painter.setPen(tokens.colour("text"))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self.tr("Drop to locate"))
+        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._words)
         painter.end()

@@ -13,7 +13,7 @@ WIDTH = 68  # at least; words may need more
 NARROW = 48
 
 
-LOCATE, TRAIN = "locate", "train"
+LOCATE, LIBRARY, TRAIN = "locate", "library", "train"
 
 
 class RailButton(QToolButton):
@@ -53,9 +53,11 @@ class Rail(QFrame):
         self.setProperty("place", "chrome")
         self.setProperty("line", "right")
         self.locate = self._button(self.tr("Locate"), "locate", checkable=True)
+        self.library = self._button(self.tr("Library"), "library", checkable=True)
         self.train = self._button(self.tr("Train"), "train", checkable=True)
         self._group = QButtonGroup(self)
-        for value, button in ((LOCATE, self.locate), (TRAIN, self.train)):
+        self._workspaces = {LOCATE: self.locate, LIBRARY: self.library, TRAIN: self.train}
+        for value, button in self._workspaces.items():
             self._group.addButton(button)
             button.clicked.connect(lambda _=False, value=value: self.chosen.emit(value))
         self.locate.setChecked(True)
@@ -63,20 +65,20 @@ class Rail(QFrame):
         column = QVBoxLayout(self)
         column.setContentsMargins(STEP, 2 * STEP, STEP, 2 * STEP)
         column.setSpacing(STEP)
-        column.addWidget(self.locate)
-        column.addWidget(self.train)
+        for button in self._workspaces.values():
+            column.addWidget(button)
         column.addStretch(1)
         column.addWidget(self.settings)
         self.set_words(True)
 
     def show_chosen(self, value: str) -> None:
         """Mark a workspace without telling anybody."""
-        {LOCATE: self.locate, TRAIN: self.train}[value].setChecked(True)
+        self._workspaces[value].setChecked(True)
 
     def set_words(self, shown: bool) -> None:
         """Words under the icons, or icons alone."""
         style = Qt.ToolButtonStyle
-        buttons = (self.locate, self.train, self.settings)
+        buttons = (*self._workspaces.values(), self.settings)
         for button in buttons:
             button.setToolButtonStyle(
                 style.ToolButtonTextUnderIcon if shown else style.ToolButtonIconOnly

@@ -1,0 +1,142 @@
+"""A card that reads like a page: what an index or an encoder is, where it comes from, how it was checked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from PySide6.QtCore import Qt, Signal
+from PySide6.QtGui import QFont
+from PySide6.QtWidgets import (
+    QFrame,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.library.sections import Row, Section, Table
+from app.theme import STEP
+from app.widgets import label, rule
+
+LONG = 40  # characters without a space that no line would hold: such texts get a line that scrolls
+NAME_WIDTH = 104
+
+
+class Card(QWidget):
+    """Sections under each other; all of their texts can be selected and copied."""
+
+    link_asked = Signal(str)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown: list[Section] = []
+        self._column = QVBoxLayout(self)
+        self._column.setContentsMargins(0, 0, 0, 0)
+        self._column.setSpacing(0)
+
+    def show_sections(self, sections: Sequence[Section]) -> None:
+        """Show these; nothing is made anew where they are the same."""
+        if list(sections) == self._shown:
+            return
+        self._shown = list(sections)
+        while self._column.count():
+            item = self._column.takeAt(0)
+            widget = item.widget() if item is not None else None
+            if widget is not None:
+                widget.setParent(None)
+                widget.deleteLater()
+        for section in sections:
+            self._column.addWidget(self._section(section))
+        self._column.addStretch(1)
+
+    def _section(self, section: Section) -> QWidget:
+        held = QWidget()
+        column = QVBoxLayout(held)
+        column.setContentsMargins(0, 3 * STEP, 0, 2 * STEP)
+        column.setSpacing(2 * STEP)
+        column.addWidget(rule())
+        heading = label(section.title, bold=True)
+        heading.setContentsMargins(0, STEP, 0, 0)
+        column.addWidget(heading)
+        if section.rows:
+            column.addLayout(self._rows(section.rows))
+        for text in section.texts:
+            column.addWidget(label(text, wrap=True, selectable=True))
+        for table in section.tables:
+            column.addWidget(label(table.caption, size="small", muted=True, wrap=True))
+            column.addWidget(_table(table))
+        return held
+
+    def _rows(self, rows: Sequence[Row]) -> QGridLayout:
+        grid = QGridLayout()
+        grid.setContentsMargins(0, 0, 0, 0)
+        grid.setHorizontalSpacing(3 * STEP)
+        grid.setVerticalSpacing(STEP)
+        grid.setColumnMinimumWidth(0, NAME_WIDTH)
+        grid.setColumnStretch(1, 1)
+        top = Qt.AlignmentFlag.AlignTop
+        for at, row in enumerate(rows):
+            name = label(row.name, muted=True, wrap=True)
+            name.setMaximumWidth(NAME_WIDTH + 4 * STEP)
+            if row.link and row.name:
+                grid.addWidget(name, at, 0, top)
+                grid.addWidget(self._link(row), at, 1, top)
+                continue
+            grid.addWidget(name, at, 0, top)
+            grid.addWidget(_value(row), at, 1)
+        return grid
+
+    def _link(self, row: Row) -> QToolButton:
+        button = QToolButton()
+        button.setText(row.text)
+        button.setProperty("kind", "link")
+        button.setCursor(Qt.CursorShape.PointingHandCursor)
+        button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
+        button.setAccessibleName(f"{row.name}: {row.text}")
+        button.clicked.connect(lambda _=False: self.link_asked.emit(row.link))
+        return button
+
+
+def _value(row: Row) -> QWidget:
+    if max(map(len, row.text.split()), default=0) >= LONG:
+        line = QLineEdit(row.text)
+        line.setReadOnly(True)
+        line.setCursorPosition(0)
+        line.setTextMargins(-3, 0, 0, 0)
+        line.setAccessibleName(row.name)
+        line.setProperty("kind", "text")
+        line.setToolTip(row.text)
+        line.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Fixed)
+        return line
+    text = label(row.text, wrap=True, selectable=True)
+    if row.bad:
+        text.setProperty("tone", "error")
+    return text
+
+
+def _table(table: Table) -> QFrame:
+    frame = QFrame()
+    grid = QGridLayout(frame)
+    grid.setContentsMargins(0, 0, 0, STEP)
+    grid.setHorizontalSpacing(3 * STEP)
+    grid.setVerticalSpacing(STEP)
+    grid.setColumnStretch(0, 1)
+    for column, heading in enumerate(table.headings):
+        grid.addWidget(_cell(heading, column, muted=True), 0, column)
+    for at, row in enumerate(table.rows, 1):
+        for column, text in enumerate(row):
+            grid.addWidget(_cell(text, column), at, column)
+    return frame
+
+
+def _cell(text: str, column: int, *, muted: bool = False) -> QLabel:
+    made = label(text, size="small", muted=muted, wrap=column == 0 or muted, selectable=not muted)
+    if column:
+        made.setAlignment(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        font = QFont(made.font())
+        font.setFeature(QFont.Tag("tnum"), 1)
+        made.setFont(font)
+    return made
