@@ -1,0 +1,79 @@
+"""Where the frozen program begins: the window, or the command line where the first word is a verb.
+
+    nadir [PHOTO | NAME.encoder | NAME.index]...    the window
+    nadir localize PHOTO, nadir index build ...     the command line, in the same program
+
+It stands in for two console scripts, so that the window can start long work as a process of itself.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import re
+import sys
+from pathlib import Path
+
+GPU_FOLDER = "nadir-gpu"
+
+
+def give_children_the_users_environment() -> None:
+    """Take out of the environment what the frozen program's starter has put in for itself.
+
+    Its search path for libraries must not reach the programs we start: another Python, a browser. This process has
+    read it already, and Qt's own helper finds its libraries by their places.
+    """
+    for name in ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "LIBPATH"):
+        before = os.environ.pop(f"{name}_ORIG", None)
+        if before:
+            os.environ[name] = before
+        else:
+            os.environ.pop(name, None)
+
+
+def gpu_folders() -> list[Path]:
+    """Where an onnxruntime for the GPU may stand, first the one that counts: beside the program, or the user's."""
+    beside = Path(sys.executable).resolve().parent / GPU_FOLDER
+    if sys.platform == "win32":
+        own = Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "nadir" / GPU_FOLDER
+    else:
+        data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+        own = Path(data) / "nadir" / GPU_FOLDER
+    return [beside, own]
+
+
+def use_gpu_folder() -> Path | None:
+    """Let an onnxruntime for the GPU that stands beside take the place of our own; gives its folder."""
+    for folder in gpu_folders():
+        if (folder / "onnxruntime" / "capi").is_dir():
+            sys.path.insert(0, str(folder))
+            return folder
+    return None
+
+
+def is_command(arguments: list[str]) -> bool:
+    """Whether the command line is meant: a verb comes first, or a question about it."""
+    if not arguments:
+        return False
+    first = arguments[0]
+    if first in ("-h", "--help", "--version"):
+        return True
+    return re.fullmatch(r"[a-z]+", first) is not None and not os.path.exists(first)
+
+
+def main() -> int:
+    """Run one of the two."""
+    multiprocessing.freeze_support()
+    give_children_the_users_environment()
+    use_gpu_folder()
+    if is_command(sys.argv[1:]):
+        from engine.cli import main as command
+
+        return command()
+    from app.main import main as window
+
+    return window()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,179 @@
+"""What people get: an archive with an installer, a Debian package, checksums."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import platform
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from freeze.system import depends
+
+LINUX = Path(__file__).resolve().parents[1] / "linux"
+METAINFO = "org.nadir.Nadir.metainfo.xml"
+_DEB_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
+
+
+@dataclass(frozen=True)
+class Release:
+    """What is packed.
+
+    Attributes:
+        program: the folder with the program and ``_internal``.
+        icons: PNGs named ``SIZExSIZE.png`` and the SVG they were made of.
+        out: where the archives go.
+        work: a folder for what is only needed meanwhile.
+        words: for the templates: VERSION, DATE, LIBC, PYTHON, ORT.
+        licence: Nadir's own.
+    """
+
+    program: Path
+    icons: Path
+    svg: Path
+    out: Path
+    work: Path
+    words: dict[str, str]
+    licence: Path
+    epoch: int
+
+    @property
+    def version(self) -> str:
+        return self.words["VERSION"]
+
+
+def fill(text: str, words: dict[str, str]) -> str:
+    """Put words in the place of ``@NAME@``."""
+    for name, word in words.items():
+        text = text.replace(f"@{name}@", word)
+    return text
+
+
+def desktop_files(release: Release, share: Path) -> None:
+    """Lay out what the desktop reads under ``share``: entry, icons, kinds of files, description."""
+    plain = {
+        "applications/nadir.desktop": LINUX / "nadir.desktop",
+        "mime/packages/nadir.xml": LINUX / "nadir.xml",
+        f"metainfo/{METAINFO}": LINUX / METAINFO,
+    }
+    for name, source in plain.items():
+        _write(share / name, fill(source.read_text("utf-8"), release.words).encode())
+    for picture in sorted(release.icons.glob("*x*.png")):
+        if picture.stem != "1024x1024":
+            where = share / "icons" / "hicolor" / picture.stem
+            for name in ("apps/nadir", "mimetypes/application-x-nadir-encoder"):
+                _write(where / f"{name}.png", picture.read_bytes())
+            _write(where / "mimetypes/application-x-nadir-index.png", picture.read_bytes())
+    _write(share / "icons/hicolor/scalable/apps/nadir.svg", release.svg.read_bytes())
+
+
+def tarball(release: Release) -> Path:
+    """An archive with the program and ``install.sh``."""
+    name = f"nadir-{release.version}-linux-{platform.machine()}"
+    folder = _fresh(release.work / "tarball" / name)
+    _place(release.program, folder / "nadir")
+    desktop_files(release, folder / "share")
+    _write(folder / "install.sh", (LINUX / "install.sh").read_bytes(), 0o755)
+    words = fill((LINUX / "READ_ME.txt").read_text("utf-8"), release.words)
+    _write(folder / "READ_ME.txt", words.encode())
+    _write(folder / "LICENSE", release.licence.read_bytes())
+    target = release.out / f"{name}.tar.xz"
+    packer = "xz -T0 -4" if shutil.which("xz") else "gzip -n"
+    if packer.startswith("gzip"):
+        target = target.with_suffix(".gz")
+    command = ["tar", "--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"]
+    command += [
+        "--mode=go+rX,go-w",
+        f"--mtime=@{release.epoch}",
+        f"--use-compress-program={packer}",
+    ]
+    command += [f"--file={target}", f"--directory={folder.parent}", name]
+    subprocess.run(command, check=True)
+    shutil.rmtree(folder)
+    return target
+
+
+def debian_package(release: Release) -> Path:
+    """A package for Debian and its kin: the program in ``/opt/nadir``, the rest where Debian keeps it."""
+    root = _fresh(release.work / "deb")
+    _place(release.program, root / "opt" / "nadir")
+    share = root / "usr" / "share"
+    desktop_files(release, share)
+    (root / "usr" / "bin").mkdir(parents=True)
+    (root / "usr" / "bin" / "nadir").symlink_to("../../opt/nadir/nadir")
+    doc = share / "doc" / "nadir"
+    _write(doc / "copyright", _debian_copyright(release))
+    history = f"nadir ({release.version}) unstable; urgency=medium\n\n  * See the project's own history.\n\n"
+    history += f" -- Nadir <nadir@localhost>  {release.words['DATE_822']}\n"
+    _write(doc / "changelog.gz", gzip.compress(history.encode(), mtime=0))
+    readme = fill((LINUX / "READ_ME.txt").read_text("utf-8"), release.words)
+    _write(doc / "README", readme.encode())
+    architecture = _DEB_ARCHITECTURES.get(platform.machine(), platform.machine())
+    size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink())
+    control = f"""\
+Package: nadir
+Version: {release.version}
+Architecture: {architecture}
+Maintainer: Nadir <nadir@localhost>
+Installed-Size: {size // 1024}
+Depends: {", ".join(depends(release.program / "_internal"))}
+Suggests: python3 (>= 3.11), python3-venv
+Section: science
+Priority: optional
+Description: find where a photo was taken, offline, from aerial imagery
+ Nadir matches a photo or a panorama taken on the ground with aerial imagery
+ and shows the places that fit best on a map, with what speaks for each.
+ Nothing leaves the computer. It comes with a small town to try it on.
+"""
+    _write(root / "DEBIAN" / "control", control.encode())
+    target = release.out / f"nadir_{release.version}_{architecture}.deb"
+    environ = {**os.environ, "SOURCE_DATE_EPOCH": str(release.epoch)}
+    command = ["dpkg-deb", "--root-owner-group", "-Zxz", "-z4", "--threads-max=2", "--build"]
+    done = subprocess.run([*command, root, target], env=environ, capture_output=True, text=True)
+    if done.returncode and "threads-max" in done.stderr:
+        command.remove("--threads-max=2")  # an older dpkg-deb
+        done = subprocess.run([*command, root, target], env=environ, capture_output=True, text=True)
+    done.check_returncode()
+    shutil.rmtree(root)
+    return target
+
+
+def _debian_copyright(release: Release) -> bytes:
+    text = "Nadir's own licence. Those of all it contains are in its menu under Licences, and in\n"
+    text += "/opt/nadir/_internal/resources/licences.json.\n\n"
+    return text.encode() + release.licence.read_bytes()
+
+
+def checksums(files: list[Path], target: Path) -> None:
+    """Write ``SHA256SUMS``, as ``sha256sum --check`` reads it."""
+    lines = []
+    for path in sorted(files):
+        with open(path, "rb") as file:
+            lines.append(f"{hashlib.file_digest(file, 'sha256').hexdigest()}  {path.name}\n")
+    target.write_text("".join(lines), "utf-8")
+
+
+def _fresh(folder: Path) -> Path:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    folder.chmod(0o755)
+    return folder
+
+
+def _place(program: Path, target: Path) -> None:
+    """The program at another place, without a second copy where the disk allows that."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        shutil.copytree(program, target, symlinks=True, copy_function=os.link)
+    except OSError:
+        shutil.rmtree(target, ignore_errors=True)
+        shutil.copytree(program, target, symlinks=True)
+
+
+def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    path.chmod(mode)

@@ -1,0 +1,97 @@
+"""Libraries that come inside Python wheels without a licence of their own beside them: what they are and on what terms.
+
+A library that is neither here nor told of by its distribution stops the build, so that nothing goes out unlooked at.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Vendored:
+    """A library inside a wheel: SPDX licence, who holds the rights, where it lives."""
+
+    title: str
+    licence: str
+    holders: str
+    home: str
+
+
+_TABLE: dict[str, Vendored] = {
+    "gdal": Vendored("GDAL", "MIT", "Frank Warmerdam, Even Rouault and others", "gdal.org"),
+    "proj": Vendored("PROJ", "MIT", "Gerald Evenden, Frank Warmerdam and others", "proj.org"),
+    "geos(_c)?": Vendored("GEOS", "LGPL-2.1-or-later", "the GEOS contributors", "libgeos.org"),
+    "hdf5(_hl)?": Vendored(
+        "HDF5", "BSD-3-Clause", "The HDF Group; University of Illinois", "hdfgroup.org"
+    ),
+    "netcdf": Vendored("netCDF-C", "BSD-3-Clause", "UCAR / Unidata", "unidata.ucar.edu"),
+    "sqlite3": Vendored("SQLite", "blessing", "public domain", "sqlite.org"),
+    "crypto|ssl": Vendored("OpenSSL", "Apache-2.0", "The OpenSSL Project Authors", "openssl.org"),
+    "curl": Vendored("curl", "curl", "Daniel Stenberg and contributors", "curl.se"),
+    "nghttp2": Vendored("nghttp2", "MIT", "Tatsuhiro Tsujikawa and contributors", "nghttp2.org"),
+    "zstd": Vendored(
+        "Zstandard", "BSD-3-Clause", "Meta Platforms, Inc.", "facebook.github.io/zstd"
+    ),
+    "tiff": Vendored(
+        "libtiff", "libtiff", "Sam Leffler; Silicon Graphics, Inc.", "libtiff.gitlab.io/libtiff"
+    ),
+    "jpeg": Vendored(
+        "libjpeg-turbo",
+        "IJG AND BSD-3-Clause",
+        "the Independent JPEG Group; the libjpeg-turbo Project",
+        "libjpeg-turbo.org",
+    ),
+    "png16": Vendored("libpng", "libpng-2.0", "the PNG Reference Library Authors", "libpng.org"),
+    "webp(demux|mux)?|sharpyuv": Vendored(
+        "libwebp", "BSD-3-Clause", "Google Inc.", "developers.google.com/speed/webp"
+    ),
+    "openjp2": Vendored("OpenJPEG", "BSD-2-Clause", "UCLouvain and others", "openjpeg.org"),
+    "lzma": Vendored("XZ Utils' liblzma", "0BSD", "the XZ Utils authors", "tukaani.org/xz"),
+    "blosc": Vendored("C-Blosc", "BSD-3-Clause", "the Blosc Development Team", "blosc.org"),
+    "Lerc": Vendored("LERC", "Apache-2.0", "Esri", "github.com/Esri/lerc"),
+    "json-c": Vendored("json-c", "MIT", "Eric Haszlakiewicz; Metaparadigm", "github.com/json-c"),
+    "gif": Vendored("giflib", "MIT", "Eric S. Raymond", "giflib.sourceforge.net"),
+    "aec|sz": Vendored(
+        "libaec", "BSD-2-Clause", "DKRZ and others", "gitlab.dkrz.de/k202009/libaec"
+    ),
+    "deflate": Vendored("libdeflate", "MIT", "Eric Biggers", "github.com/ebiggers/libdeflate"),
+    "pcre2-8": Vendored("PCRE2", "BSD-3-Clause", "University of Cambridge", "pcre.org"),
+    "avif": Vendored(
+        "libavif with dav1d, aom and libyuv",
+        "BSD-2-Clause",
+        "the Alliance for Open Media; VideoLAN",
+        "github.com/AOMediaCodec/libavif",
+    ),
+    "freetype": Vendored("FreeType", "FTL", "the FreeType Project", "freetype.org"),
+    "harfbuzz": Vendored("HarfBuzz", "MIT", "the HarfBuzz authors", "harfbuzz.github.io"),
+    "lcms2": Vendored("Little CMS", "MIT", "Marti Maria Saguer", "littlecms.com"),
+    "brotli(common|dec|enc)": Vendored(
+        "Brotli", "MIT", "the Brotli Authors", "github.com/google/brotli"
+    ),
+    "Xau|xcb": Vendored("libXau, libxcb", "MIT", "the X.Org Foundation", "x.org"),
+    "openblas.*|scipy_openblas.*": Vendored(
+        "OpenBLAS", "BSD-3-Clause", "the OpenBLAS Project", "openmathlib.org/OpenBLAS"
+    ),
+    "gfortran|gomp|quadmath|gcc_s|stdc\\+\\+": Vendored(
+        "GCC's runtime libraries",
+        "GPL-3.0-or-later WITH GCC-exception-3.1 AND LGPL-2.1-or-later",
+        "the Free Software Foundation",
+        "gcc.gnu.org",
+    ),
+    "icu(data|i18n|uc)": Vendored("ICU", "Unicode-3.0", "Unicode, Inc.", "icu.unicode.org"),
+    "z|z-ng": Vendored("zlib", "Zlib", "Jean-loup Gailly and Mark Adler", "zlib.net"),
+    "expat": Vendored("Expat", "MIT", "the Expat maintainers", "libexpat.github.io"),
+}
+
+
+def vendored(file_name: str) -> Vendored | None:
+    """What a library such as ``libtiff-fb65e6fb.so.6.2.0`` is; None where it is not known."""
+    stem = re.split(r"\.(?:so|dylib|dll)\b", file_name, maxsplit=1)[0]
+    stem = re.sub(r"(?:-[0-9a-f]{8})+_?$", "", stem.removeprefix("lib")).rstrip("-_")
+    stem = re.sub(r"-[0-9a-f]{8}$", "", stem)
+    for pattern, facts in _TABLE.items():
+        if re.fullmatch(pattern, stem):
+            return facts
+    return None
