@@ -61,6 +61,11 @@ def boxes(
             found.append(Bounds(south, -180.0, north, 180.0))
             continue
         middle = lons[i][-1]
+        if period:  # it may be wider than half the Earth
+            half = 180.0 * wide / period
+            west, east = wrap_longitude(middle - half), wrap_longitude(middle + half)
+            found.append(Bounds(south, float(west), north, float(east)))
+            continue
         around = (lons[i][good] - middle + 180.0) % 360.0 - 180.0
         west, east = wrap_longitude(middle + around.min()), wrap_longitude(middle + around.max())
         found.append(Bounds(south, float(west), north, float(east)))
@@ -109,6 +114,30 @@ def as_ring(lats: FloatArray, lons: FloatArray) -> FloatArray:
     middle = wrap_longitude(lons[-1])
     turned = middle + (lons[:-1][good] - middle + 180.0) % 360.0 - 180.0
     return np.column_stack([turned, np.clip(lats[:-1][good], -90.0, 90.0)])
+
+
+def window_of(reader: PixelReader, bounds: Bounds) -> tuple[int, int, int, int] | None:
+    """The window (left, top, right, bottom) of pixels that holds all of a box; empty where they do not meet.
+
+    None where the box lies on both ends of the raster, over the meridian where its world begins anew.
+    """
+    rows, columns = reader.shape
+    lons = bounds.west + np.linspace(0, bounds.width_deg, 17)
+    lats = np.linspace(bounds.south, bounds.north, 17)
+    grid = np.meshgrid(lats, lons)
+    column, row = to_raster(reader, grid[0].ravel(), grid[1].ravel(), together=True)
+    good = np.isfinite(column) & np.isfinite(row)
+    if not good.any():
+        return 0, 0, columns, rows
+    low, high = float(column[good].min()), float(column[good].max())
+    if reader.period and (low < 0 or high > columns):
+        turn = reader.period / float(np.hypot(reader.transform.a, reader.transform.d))
+        if (low < 0 and low + turn < columns) or (high > columns and high - turn > 0):
+            return None if high - low < turn * 0.99 else (0, 0, columns, rows)
+    left, top = max(0, int(np.floor(low)) - 2), max(0, int(np.floor(row[good].min())) - 2)
+    right = min(columns, int(np.ceil(high)) + 2)
+    bottom = min(rows, int(np.ceil(row[good].max())) + 2)
+    return (left, top, right, bottom) if right > left and bottom > top else (0, 0, 0, 0)
 
 
 def around_all(several: Sequence[Bounds]) -> Bounds:

@@ -25,13 +25,14 @@ from engine.progress import Report, silent
 
 ATTRIBUTION_TAG, LICENCE_TAG = "NADIR_ATTRIBUTION", "NADIR_LICENCE"
 _BLOCK = 256
-_STRIPE = 4 * _BLOCK  # rows that are held at a time
+_STRIPE = 4 * _BLOCK  # rows that are held at a time, and
+_WIDEST = 32 * _BLOCK  # columns
 _SMALLEST_OVERVIEW = 512
 
 Compression = Literal["jpeg", "webp", "deflate"]
-ReadStripe = Callable[
-    [int, int], tuple[NDArray[np.uint8], "NDArray[np.uint8] | None"]
-]  # from row, to row -> pixels [3, rows, columns], validity
+ReadPart = Callable[
+    [int, int, int, int], tuple[NDArray[np.uint8], "NDArray[np.uint8] | None"]
+]  # left, top, right, bottom -> pixels [3, rows, columns], validity
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,16 @@ class Tags:
 class Copyable(Protocol):
     """A raster that pixels can be copied from."""
 
-    raster_crs: CRS
-    transform: Affine
-    gaps: bool
+    @property
+    def raster_crs(self) -> CRS: ...
+
+    @property
+    def transform(self) -> Affine: ...
+
+    @property
+    def gaps(self) -> bool:
+        """Whether some pixels may be nothing."""
+        ...
 
     def read(
         self, left: int, top: int, right: int, bottom: int, columns: int, rows: int
@@ -133,9 +141,12 @@ def write_geotiff(
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise ValueError(f"pixels must be uint8 [H, W, 3], not {pixels.dtype} {pixels.shape}")
 
-    def read(top: int, bottom: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        mask = None if valid is None else valid[top:bottom].astype(np.uint8) * np.uint8(255)
-        return np.moveaxis(pixels[top:bottom], -1, 0), mask
+    def read(
+        left: int, top: int, right: int, bottom: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        part = (slice(top, bottom), slice(left, right))
+        mask = None if valid is None else valid[part].astype(np.uint8) * np.uint8(255)
+        return np.moveaxis(pixels[part], -1, 0), mask
 
     with _whole_file(path) as disk:
         _write(
@@ -163,18 +174,19 @@ def copy_pixels(
     quality: int = 90,
     report: Report = silent,
 ) -> None:
-    """Write a window (left, top, right, bottom) of a raster as a GeoTIFF, stripe by stripe, no pixel moved."""
+    """Write a window (left, top, right, bottom) of a raster as a GeoTIFF, part by part, no pixel moved."""
     left, top, right, bottom = window
-    columns = right - left
 
-    def read(first: int, last: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        return source.read(left, top + first, right, top + last, columns, last - first)
+    def read(
+        x0: int, y0: int, x1: int, y1: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        return source.read(left + x0, top + y0, left + x1, top + y1, x1 - x0, y1 - y0)
 
     with _whole_file(path) as disk:
         _write(
             disk,
             read,
-            size=(bottom - top, columns),
+            size=(bottom - top, right - left),
             crs=source.raster_crs,
             transform=source.transform @ Affine.translation(left, top),
             tags=Tags(attribution, licence),
@@ -198,7 +210,7 @@ def _line(text: str) -> str:
 
 def _write(
     disk: _Disk,
-    read: ReadStripe,
+    read: ReadPart,
     *,
     size: tuple[int, int],
     crs: CRS,
@@ -247,16 +259,21 @@ def _write(
             target.update_tags(**{key: value for key, value in named.items() if value})
             if tags.attribution:
                 target.update_tags(TIFFTAG_COPYRIGHT=tags.attribution)
-            for top in range(0, rows, _STRIPE):
-                report(top, rows, "writing the imagery")
-                bottom = min(top + _STRIPE, rows)
-                pixels, mask = read(top, bottom)
-                window = Window(0, top, columns, bottom - top)  # pyright: ignore[reportCallIssue]
+            parts = [
+                (left, top, min(left + _WIDEST, columns), min(top + _STRIPE, rows))
+                for top in range(0, rows, _STRIPE)
+                for left in range(0, columns, _WIDEST)
+            ]
+            for done, (left, top, right, bottom) in enumerate(parts):
+                report(done, len(parts), "writing the imagery")
+                pixels, mask = read(left, top, right, bottom)
+                size = (bottom - top, right - left)
+                window = Window(left, top, size[1], size[0])  # pyright: ignore[reportCallIssue]
                 target.write(pixels, window=window)
                 if gaps:
-                    if mask is None:
-                        mask = np.full((bottom - top, columns), 255, np.uint8)
-                    target.write_mask(mask, window=window)
+                    target.write_mask(
+                        np.full(size, 255, np.uint8) if mask is None else mask, window=window
+                    )
         levels = [2**k for k in range(1, 12) if max(size) / 2**k >= _SMALLEST_OVERVIEW / 2]
         if levels and max(size) > _SMALLEST_OVERVIEW:
             with rasterio.open(disk.path, "r+", opener=disk) as target:

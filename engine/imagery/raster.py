@@ -20,11 +20,12 @@ from engine.errors import ImageryError
 from engine.geo import Bounds
 from engine.imagery.bands import BandRule, band_rule
 from engine.imagery.facts import DAMAGED, RasterFacts, open_dataset, read_facts, reason
-from engine.imagery.footprint import box_of, resolution_of, ring_of
+from engine.imagery.footprint import box_of, resolution_of, ring_of, window_of
 from engine.imagery.geotiff import copy_pixels
 from engine.imagery.handles import Handles, environment
 from engine.imagery.projection import crs_name, world_width
-from engine.imagery.resample import SizedGrid, cut_tiles, render, to_raster
+from engine.imagery.rendered import Rendered
+from engine.imagery.resample import SizedGrid, cut_tiles, render
 from engine.progress import Report, silent
 
 _SAMPLED_BYTES, _SAMPLES = 1 << 16, 256  # a fingerprint reads no more than 16 MB of a file
@@ -139,20 +140,28 @@ class RasterSource:
 
     def write_copy(self, path: Path, bounds: Bounds, report: Report = silent) -> None:
         """See :meth:`AerialSource.write_copy`. A file that is compact already is copied as it is: nothing is lost."""
-        left, top, right, bottom = self._window(bounds)
+        window = window_of(self, bounds)
+        if window is None:  # it lies on both ends of the raster
+            copied = Rendered.around(self, bounds, self.resolution_m)
+            window = (0, 0, copied.shape[1], copied.shape[0])
+        else:
+            copied = self
+        left, top, right, bottom = window
+        if right <= left:
+            raise ImageryError("it does not cover the area asked for", self.path)
         rows, columns = self.shape
         share = (right - left) * (bottom - top) / (rows * columns)
         plain = set(self.facts.dtypes[:3]) == {"uint8"} and self._rule.bands == (1, 2, 3)
-        compact = self.facts.compression is not None and self._small()
+        compact = self.facts.compression is not None and self._small() and copied is self
         if share > 0.6 and plain and compact and self.facts.alone and self._vrt is None:
             report(0, 1, "copying the imagery")
             shutil.copyfile(self.path, path)
             report(1, 1, "copying the imagery")
             return
         copy_pixels(
-            self,
+            copied,
             path,
-            (left, top, right, bottom),
+            window,
             attribution=self.attribution,
             licence=self.licence,
             report=report,
@@ -162,25 +171,6 @@ class RasterSource:
         """Whether the file spends no more on a pixel than a good JPEG would."""
         rows, columns = self.shape
         return self.path.stat().st_size <= 1.0 * rows * columns
-
-    def _window(self, bounds: Bounds) -> tuple[int, int, int, int]:
-        """The window (left, top, right, bottom) of pixels that holds all of a box."""
-        rows, columns = self.shape
-        width = bounds.width_deg
-        lons = bounds.west + np.linspace(0, width, 17)
-        lats = np.linspace(bounds.south, bounds.north, 17)
-        grid = np.meshgrid(lats, lons)
-        column, row = to_raster(self, grid[0].ravel(), grid[1].ravel())
-        good = np.isfinite(column) & np.isfinite(row)
-        if not good.any():
-            return 0, 0, columns, rows
-        left = max(0, int(np.floor(column[good].min())) - 2)
-        top = max(0, int(np.floor(row[good].min())) - 2)
-        right = min(columns, int(np.ceil(column[good].max())) + 2)
-        bottom = min(rows, int(np.ceil(row[good].max())) + 2)
-        if right <= left or bottom <= top:
-            raise ImageryError("it does not cover the area asked for", self.path)
-        return left, top, right, bottom
 
     def close(self) -> None:
         """Close the file."""

@@ -134,6 +134,24 @@ def _open_tile_folder(path: Path) -> AerialSource:
     return open_tile_folder(path)
 
 
+def _is_raster_folder(path: Path) -> bool:
+    from engine.imagery.folder import holds_rasters
+
+    return path.is_dir() and holds_rasters(path)
+
+
+def _open_raster_folder(path: Path) -> AerialSource:
+    from engine.imagery.folder import open_folder
+
+    return open_folder(path)
+
+
+def _open_vrt(path: Path) -> AerialSource:
+    from engine.imagery.vrt import open_vrt
+
+    return open_vrt(path)
+
+
 KINDS: tuple[SourceKind, ...] = (
     SourceKind(
         "GeoTIFF",
@@ -145,7 +163,9 @@ KINDS: tuple[SourceKind, ...] = (
         lambda path: path.is_file() and path.suffix.lower() in (".mbtiles", ".tiles"),
         _open_mbtiles,
     ),
+    SourceKind("VRT", lambda path: path.is_file() and path.suffix.lower() == ".vrt", _open_vrt),
     SourceKind("z/x/y folder", _is_tile_folder, _open_tile_folder),
+    SourceKind("folder of GeoTIFFs", _is_raster_folder, _open_raster_folder),
 )
 
 
