@@ -6,7 +6,6 @@ Rows count from the south as the format asks; a file whose rows count from the n
 
 from __future__ import annotations
 
-import hashlib
 import json
 import sqlite3
 import threading
@@ -18,6 +17,7 @@ import numpy as np
 from engine.errors import ImageryError, printable
 from engine.geo import Bounds
 from engine.imagery.pyramid import PyramidFacts, TilePyramid
+from engine.imagery.raster import file_fingerprint
 from engine.imagery.tile_cover import Cover
 from engine.imagery.tile_grid import (
     DEEPEST_ZOOM,
@@ -43,7 +43,6 @@ _LOOKS = 1_000  # such looks that opening, or a later question, may take: a few 
 _MOST_METADATA = 1 << 20
 _MOST_COLUMNS = 200_000  # of one zoom
 _SAMPLES = 16
-_SAMPLED_BYTES, _SAMPLED_PARTS = 1 << 16, 256
 _FUNCTIONS = frozenset({"min", "max", "count", "length", "substr", "typeof"})
 
 
@@ -109,7 +108,7 @@ class MBTilesStore:
                 db.execute(f"PRAGMA {pragma}")
             db.set_authorizer(_allowed)
             db.set_progress_handler(self._tick, _STEPS)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
     def _tick(self) -> int:
@@ -122,7 +121,8 @@ class MBTilesStore:
                 self._looks = 0
             try:
                 return self._db.execute(sql, values).fetchall()
-            except (sqlite3.Error, UnicodeDecodeError, OverflowError) as error:
+            except (sqlite3.Error, UnicodeDecodeError, OverflowError, MemoryError) as error:
+                # (SQLite's own words may repeat bytes of the file that are no text.)
                 raise self._damaged(error) from error
 
     def _damaged(self, error: Exception) -> ImageryError:
@@ -307,7 +307,7 @@ class MBTilesStore:
             licence=said(metadata.get(LICENCE_KEY) or metadata.get("license")),
             terms=said(metadata.get(TERMS_KEY)),
             notes=tuple(notes),
-            fingerprint=_fingerprint(self.path),
+            fingerprint=file_fingerprint(self.path),
             bytes=self.path.stat().st_size,
             files=1,
         )
@@ -340,18 +340,3 @@ def _fetch_notes(value: str | None) -> list[str]:
     if failed <= 0:
         return []
     return [f"{failed:,} of {asked:,} tiles could not be fetched from the server and are missing"]
-
-
-def _fingerprint(path: Path) -> str:
-    """Of the file's size and of parts spread all over it."""
-    size = path.stat().st_size
-    digest = hashlib.sha256(f"nadir tiles 1, {size} bytes\n".encode())
-    starts = range(0, size, _SAMPLED_BYTES)
-    if len(starts) > _SAMPLED_PARTS:
-        spread = np.linspace(0, size - _SAMPLED_BYTES, _SAMPLED_PARTS).astype(np.int64)
-        starts = [int(start) for start in spread]
-    with open(path, "rb") as file:
-        for start in starts:
-            file.seek(start)
-            digest.update(file.read(_SAMPLED_BYTES))
-    return digest.hexdigest()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +11,12 @@ from numpy.typing import ArrayLike, NDArray
 from rasterio.crs import CRS
 
 from engine.errors import ImageryError
-from engine.geo import Bounds, LocalFrame, wrap_longitude
+from engine.geo import Bounds
+from engine.imagery.footprint import box_of, resolution_of, window_of
 from engine.imagery.geotiff import copy_pixels
-from engine.imagery.resample import (
-    WGS84,
-    Grid,
-    cut_tiles,
-    epsg_code,
-    project,
-    render,
-    to_raster,
-    world_width,
-)
+from engine.imagery.projection import WGS84, crs_name, project, world_width
+from engine.imagery.rendered import Rendered
+from engine.imagery.resample import Grid, cut_tiles, render
 from engine.imagery.tile_cover import Cover
 from engine.imagery.tile_levels import MEMORY_BYTES, TileLevels, TileStore
 from engine.progress import Report, silent
@@ -107,10 +100,16 @@ class TilePyramid:
         self.gaps = True
         self.kind, self.name = facts.kind, facts.name
         self.attribution, self.licence, self.terms = facts.attribution, facts.licence, facts.terms
-        code = epsg_code(grid.crs)
-        self.crs = f"EPSG:{code}" if code else grid.crs.to_wkt().split('"')[1]
-        self.bounds = self._bounds()
-        self.resolution_m = self._resolution()
+        self.crs = crs_name(grid.crs)
+        box = box_of(self)
+        if box is None:
+            raise ImageryError(
+                "its tiles do not lie on the Earth in their coordinate system", self.path
+            )
+        self.bounds = box
+        self.resolution_m = resolution_of(self, box.centre)
+        if not np.isfinite(self.resolution_m):
+            raise ImageryError("its pixels have no size on the ground", self.path)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -190,74 +189,20 @@ class TilePyramid:
 
     def write_copy(self, path: Path, bounds: Bounds, report: Report = silent) -> None:
         """See :meth:`AerialSource.write_copy`."""
-        rows, columns = self.shape
-        lats = np.linspace(bounds.south, bounds.north, 17)
-        lons = bounds.west + np.linspace(0, bounds.width_deg, 17)
-        grid = np.meshgrid(lats, lons)
-        x, y = to_raster(self, grid[0].ravel(), grid[1].ravel())
-        good = np.isfinite(x) & np.isfinite(y)
-        window = (0, 0, columns, rows)
-        if good.any():
-            window = (
-                max(0, math.floor(x[good].min()) - 2),
-                max(0, math.floor(y[good].min()) - 2),
-                min(columns, math.ceil(x[good].max()) + 2),
-                min(rows, math.ceil(y[good].max()) + 2),
-            )
-        if window[2] <= window[0] or window[3] <= window[1]:
+        window, copied = window_of(self, bounds), self
+        if window is None:  # it lies on both ends of the pyramid
+            copied = Rendered.around(self, bounds, self.resolution_m)
+            window = (0, 0, copied.shape[1], copied.shape[0])
+        if window[2] <= window[0]:
             raise ImageryError("it does not cover the area asked for", self.path)
         copy_pixels(
-            self,
+            copied,
             path,
             window,
             attribution=self.attribution,
             licence=self.licence,
             report=report,
         )
-
-    def _bounds(self) -> Bounds:
-        rows, columns = self.shape
-        t = np.linspace(0, 1, 33)
-        x = np.concatenate([t, np.ones(33), t, np.zeros(33), [0.5]]) * columns
-        y = np.concatenate([np.zeros(33), t, np.ones(33), t, [0.5]]) * rows
-        affine = self.transform
-        lons, lats = project(
-            self.raster_crs, WGS84, affine.a * x + affine.c, affine.e * y + affine.f
-        )
-        good = np.isfinite(lons) & np.isfinite(lats)
-        if not good[-1] or good.sum() < 4 or np.abs(lats[good]).max() > 90.001:
-            raise ImageryError(
-                "its tiles do not lie on the Earth in their coordinate system", self.path
-            )
-        south, north = float(lats[good].min()), float(lats[good].max())
-        if self.period and columns * affine.a >= self.period * 0.999:
-            return Bounds(south, -180.0, north, 180.0)
-        if self.period:
-            # The box may be wider than half the Earth, so its edges are taken as they are.
-            west, east = affine.c, affine.c + columns * affine.a
-            turn = 360.0 / self.period
-            return Bounds(
-                south,
-                float(wrap_longitude(west * turn)),
-                north,
-                float(wrap_longitude(east * turn)),
-            )
-        around = (lons[good] - lons[-1] + 180.0) % 360.0 - 180.0
-        return Bounds(
-            south,
-            float(wrap_longitude(lons[-1] + around.min())),
-            north,
-            float(wrap_longitude(lons[-1] + around.max())),
-        )
-
-    def _resolution(self) -> float:
-        frame = LocalFrame(*self.bounds.centre)
-        lats, lons = frame.to_wgs84(np.array([0.0, 1.0, 0.0]), np.array([0.0, 0.0, 1.0]))
-        x, y = to_raster(self, lats, lons)
-        area = abs((x[1] - x[0]) * (y[2] - y[0]) - (x[2] - x[0]) * (y[1] - y[0]))
-        if not np.isfinite(area) or area == 0:
-            raise ImageryError("its pixels have no size on the ground", self.path)
-        return float(1.0 / np.sqrt(area))
 
     def close(self) -> None:
         """Let go of the tiles."""

@@ -14,7 +14,7 @@ from typing import Any
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from engine.imagery.resample import epsg_code, world_width
+from engine.imagery.projection import epsg_code, world_width
 
 WEB_MERCATOR = CRS.from_epsg(3857)
 MERCATOR_EDGE_M = math.pi * 6378137.0
