@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from affine import Affine
@@ -176,7 +176,7 @@ class RasterSource:
         """Close the file."""
         self._handles.close()
 
-    def __enter__(self) -> RasterSource:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
