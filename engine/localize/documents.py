@@ -19,7 +19,8 @@ _EYE_M = 300  # how high a globe's camera is put above a place
 COLUMNS: tuple[str, ...] = (
     "photo", "rank", "lat", "lon", "heading_deg", "score", "support", "probability",
     "distance_from_first_m", "radius_90_m", "tile_id", "tile_lat", "tile_lon", "tile_extent_m",
-    "photo_sha256", "encoder", "encoder_hash", "index", "index_hash", "attribution", "nadir",
+    "picture", "picture_heading_deg", "photo_sha256", "encoder", "encoder_hash", "index", "index_hash",
+    "attribution", "nadir",
 )  # fmt: skip
 
 
@@ -36,7 +37,6 @@ def to_csv(results: Sequence[Result]) -> str:
         radius = result.posterior.radius_m if result.posterior is not None else None
         shared = {
             "photo": result.photo_name,
-            "tile_extent_m": result.extent_m,
             "photo_sha256": result.photo_sha256,
             "encoder": result.encoder.name,
             "encoder_hash": result.encoder.hash,
@@ -48,6 +48,7 @@ def to_csv(results: Sequence[Result]) -> str:
         for values in result.to_dict()["candidates"]:
             first = radius is not None and values["rank"] == 1
             row = shared | {k: v for k, v in values.items() if k in COLUMNS}
+            row["tile_extent_m"] = values["extent_m"]
             row["radius_90_m"] = round(radius, 2) if radius is not None and first else None
             writer.writerow({key: _cell(value) for key, value in row.items()})
     return out.getvalue()
@@ -61,7 +62,10 @@ def _cell(value: object) -> object:
 
 
 def to_kml(results: Sequence[Result]) -> str:
-    """A folder a photo; in it a place for every candidate, looked at along its heading, with its tile's outline."""
+    """A folder a photo; in it a place for every candidate, looked at along its heading, with its tile's outline.
+
+    Candidates that are photos of the street have no outline.
+    """
     root = Xml.Element("kml", xmlns=_KML)
     document = Xml.SubElement(root, "Document")
     _text(document, "name", "Nadir")
@@ -91,7 +95,7 @@ def _placemark(folder: Xml.Element, candidate: Candidate, result: Result) -> Non
     shape = Xml.SubElement(mark, "MultiGeometry")
     point = Xml.SubElement(shape, "Point")
     _text(point, "coordinates", f"{candidate.lon:.8f},{candidate.lat:.8f}")
-    for ring in footprint(candidate, result.extent_m):
+    for ring in footprint(candidate, result):
         line = Xml.SubElement(shape, "LineString")
         _text(line, "coordinates", " ".join(f"{lon:.8f},{lat:.8f}" for lon, lat in ring))
 
@@ -116,6 +120,8 @@ def _facts(candidate: Candidate) -> list[str]:
         facts.append(f"heading {round(candidate.heading_deg) % 360}°")
     if candidate.probability is not None:
         facts.append(f"probability {candidate.probability:.3f}")
+    if candidate.picture:
+        facts.append(f"like {candidate.picture}")
     if candidate.rank > 1:
         facts.append(f"{candidate.distance_from_first_m:,.0f} m from the first")
     return facts

@@ -34,7 +34,7 @@ def to_json(results: Sequence[Result]) -> str:
 
 
 def to_geojson(results: Sequence[Result]) -> str:
-    """A FeatureCollection (RFC 7946): a point for every candidate and the footprint of its tile.
+    """A FeatureCollection (RFC 7946): a point for every candidate and the footprint of its tile; photos have none.
 
     ``kind`` tells them apart ("place", "tile"); every feature carries the photo, rank, score, heading, probability,
     and the hashes that made it.
@@ -78,9 +78,10 @@ def _text(result: Result) -> str:
     if result.candidates:
         chances = any(c.probability is not None for c in result.candidates)
         lines.append(
-            f"  rank  {'position':<29}  heading  score  {'chance  ' if chances else ''}from first    tile"
+            f"  rank  {'position':<29}  heading  score  {'chance  ' if chances else ''}from first  "
+            + ("photo" if result.of_photos else "  tile")
         )
-        lines += [_row(candidate, chances) for candidate in result.candidates]
+        lines += [_row(candidate, chances, result.of_photos) for candidate in result.candidates]
         lines.append("")
     facts = result.facts
     if result.best is not None and facts.latitude is not None and facts.longitude is not None:
@@ -89,21 +90,22 @@ def _text(result: Result) -> str:
             f"The file's own GPS position, {position(facts.latitude, facts.longitude)}, lies {_length(away)} "
             "from the first place."
         )
-    times = result.timings
+    times, searched = result.timings, "photos" if result.of_photos else "tiles"
     lines.append(
-        f"{plan.tiles:,} tiles, {headings}, {times.total:.2f} s on {result.encoder.about.get('device', '?')}"
+        f"{plan.tiles:,} {searched}, {headings}, {times.total:.2f} s on {result.encoder.about.get('device', '?')}"
         f"  (encoding {times.encode:.3f}, search {times.search:.3f}, the rest "
         f"{times.project + times.refine:.3f})"
     )
     lines.append(f"encoder {result.encoder.name} {result.encoder.hash[:12]}, index {result.index.name} "
                  f"{result.index.hash[:12]}, nadir {result.version}")  # fmt: skip
     if result.index.about.get("attribution"):
-        lines.append(f"imagery: {result.index.about['attribution']}")
+        what = "photos" if result.of_photos else "imagery"
+        lines.append(f"{what}: {result.index.about['attribution']}")
     lines += [f"note: {notice}" for notice in result.notices]
     return "\n".join(printable(line) for line in lines) + "\n"
 
 
-def _row(candidate: Candidate, chances: bool) -> str:
+def _row(candidate: Candidate, chances: bool, of_photos: bool) -> str:
     heading = (
         "      -" if candidate.heading_deg is None else f"{round(candidate.heading_deg) % 360:6d}°"
     )
@@ -113,7 +115,11 @@ def _row(candidate: Candidate, chances: bool) -> str:
         chance = f"{'' if candidate.probability is None else _percent(candidate.probability):>6}  "
     place = position(candidate.lat, candidate.lon)
     start = f"  {candidate.rank:>4}  {place:<29}  {heading}  {candidate.score:5.3f}"
-    return f"{start}  {chance}{away:>10}  {candidate.tile_id:>6}"
+    if not of_photos:
+        return f"{start}  {chance}{away:>10}  {candidate.tile_id:>6}"
+    taken = candidate.picture_heading_deg
+    looks = "" if taken is None else f", taken towards {round(taken) % 360}°"
+    return f"{start}  {chance}{away:>10}  {candidate.picture or candidate.tile_id}{looks}"
 
 
 def _length(metres: float) -> str:
@@ -140,10 +146,9 @@ def _features(result: Result) -> list[dict[str, Any]]:
         features.append(
             {"type": "Feature", "geometry": point, "properties": {"kind": "place", **shared}}
         )
-        tile = _shape(footprint(candidate, result.extent_m))
-        features.append(
-            {"type": "Feature", "geometry": tile, "properties": {"kind": "tile", **shared}}
-        )
+        if rings := footprint(candidate, result):
+            tile = {"kind": "tile", **shared}
+            features.append({"type": "Feature", "geometry": _shape(rings), "properties": tile})
     return features
 
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from engine.geo import tile_bounds
-from engine.localize.result import Candidate
+from engine.localize.result import Candidate, Result
 
 Ring = list[list[float]]
 
 
-def footprint(candidate: Candidate, extent_m: float) -> list[Ring]:
-    """Closed rings of [longitude, latitude], counterclockwise: one, or two where the 180° meridian cuts the tile."""
+def footprint(candidate: Candidate, result: Result) -> list[Ring]:
+    """Closed rings of [longitude, latitude], counterclockwise: one, or two where the 180° meridian cuts the tile; none
+    where the candidate is a photo of the street."""
+    extent_m = result.extent_of(candidate)
+    if not extent_m:
+        return []
     box = tile_bounds(candidate.tile_lat, candidate.tile_lon, extent_m)
     south, north = round(box.south, 8), round(box.north, 8)
 

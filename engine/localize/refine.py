@@ -57,8 +57,11 @@ class Refined:
 
 
 def smooth(extent_m: float, stride_m: float) -> bool:
-    """Whether photos can be placed between tiles of this extent, this far apart."""
-    return stride_m <= SMOOTH * extent_m
+    """Whether photos can be placed between tiles of this extent, this far apart.
+
+    A stride of 0 says that they stand on no grid: then they cannot.
+    """
+    return 0 < stride_m <= SMOOTH * extent_m
 
 
 def support(around: Neighbourhood, stride_m: float) -> float:

@@ -152,6 +152,7 @@ def _facts(result: Result) -> str:
     said = "to be found" if plan.heading_deg is None else f"{plan.heading_deg:.0f}°, given"
     if not plan.knows_heading:
         said = "not answered by this encoder"
+    what = "photos of the street" if result.of_photos else f"tiles of {result.extent_m:g} m"
     rows = [
         ("Photo", f"{facts.width} × {facts.height}, {plan.kind}, {plan.fov_deg:.0f}° wide"),
         ("Heading", said),
@@ -160,7 +161,7 @@ def _facts(result: Result) -> str:
         ("SHA-256", result.photo_sha256),
         (
             "Searched",
-            f"{plan.tiles:,} tiles of {result.extent_m:g} m in {result.timings.total:.2f} s",
+            f"{plan.tiles:,} {what} in {result.timings.total:.2f} s",
         ),
         ("Index", f"{result.index.name}, {result.index.hash}"),
         ("Encoder", f"{result.encoder.name}, {result.encoder.hash}"),

@@ -30,6 +30,10 @@ class Candidate:
         distance_from_first_m: from the first candidate.
         probability: calibrated, given that the photo was taken in the area; None without a calibration.
         turn: which hypothesis of the plan gave the score.
+        extent_m: metres along the tile's side; 0 of a photo; None: as the result says for all.
+        picture: where the reference is a picture of its own, a photo or a dataset's tile: its file's name.
+        picture_heading_deg: of such a photo: where it was taken towards, if that is known. It says nothing of the
+            photo that was asked about.
     """
 
     rank: int
@@ -44,6 +48,9 @@ class Candidate:
     distance_from_first_m: float
     probability: float | None
     turn: int
+    extent_m: float | None = None
+    picture: str = ""
+    picture_heading_deg: float | None = None
 
 
 @dataclass(frozen=True)
@@ -101,7 +108,12 @@ class Source:
 
 @dataclass(frozen=True)
 class Result:
-    """Everything that is known after a search; ``to_dict`` is the file format."""
+    """Everything that is known after a search; ``to_dict`` is the file format.
+
+    Attributes:
+        extent_m: metres along the tiles' sides, the least of several; 0 where the references are photos.
+        references: what candidates are: ``aerial`` tiles, or photos of the ``street``.
+    """
 
     photo_name: str
     photo_sha256: str
@@ -115,6 +127,18 @@ class Result:
     index: Source
     notices: tuple[str, ...]
     version: str = __version__
+    references: str = "aerial"
+
+    @property
+    def of_photos(self) -> bool:
+        """Whether the photo was compared with photos of the street, whose places then are where those were taken."""
+        return self.references == "street"
+
+    def extent_of(self, candidate: Candidate) -> float:
+        """Metres along the side of a candidate's tile; 0 where it is a photo, which covers no ground that is known."""
+        if self.of_photos:
+            return 0.0
+        return self.extent_m if candidate.extent_m is None else candidate.extent_m
 
     @property
     def best(self) -> Candidate | None:
@@ -135,9 +159,10 @@ class Result:
                 },
             },
             "plan": asdict(self.plan),
-            "candidates": [_candidate(c) for c in self.candidates],
+            "references": self.references,
+            "candidates": [_candidate(c, self) for c in self.candidates],
             "posterior": _posterior(self.posterior),
-            "tile_extent_m": self.extent_m,
+            "tile_extent_m": self.extent_m or None,
             "timings_s": {k: round(v, 6) for k, v in asdict(self.timings).items()},
             "encoder": {"name": self.encoder.name, "hash": self.encoder.hash, **self.encoder.about},
             "index": {"name": self.index.name, "hash": self.index.hash, **self.index.about},
@@ -145,8 +170,9 @@ class Result:
         }
 
 
-def _candidate(candidate: Candidate) -> dict[str, Any]:
+def _candidate(candidate: Candidate, result: Result) -> dict[str, Any]:
     values = asdict(candidate)
+    values["extent_m"] = result.extent_of(candidate) or None
     for key in ("lat", "lon", "tile_lat", "tile_lon"):
         values[key] = round(values[key], 8)  # a millimetre
     for key, digits in (
@@ -154,11 +180,14 @@ def _candidate(candidate: Candidate) -> dict[str, Any]:
         ("support", 6),
         ("distance_from_first_m", 2),
         ("heading_deg", 2),
+        ("picture_heading_deg", 2),
+        ("extent_m", 3),
         ("probability", 6),
     ):
         values[key] = None if values[key] is None else round(values[key], digits)
-    if values["heading_deg"] is not None:
-        values["heading_deg"] %= 360.0  # 359.999 was rounded up
+    for key in ("heading_deg", "picture_heading_deg"):
+        if values[key] is not None:
+            values[key] %= 360.0  # 359.999 was rounded up
     return values
 
 

@@ -85,7 +85,8 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
     code = encoder.encode_canvas(canvas, plan.rolls)
     queries = queries_of(code, plan, query.photo)
     encoded = time.perf_counter()
-    searching = f"Searching {index.manifest.count:,} tiles"
+    of_photos = index.manifest.kind == "street"
+    searching = f"Searching {index.manifest.count:,} {'photos' if of_photos else 'tiles'}"
     report(2, 3, searching)
     allowed = None if query.filter is None or query.filter.empty else index.select(query.filter)
     found = search_tiles(
@@ -97,7 +98,7 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
     fits = calibration is not None and calibration.attribution == index.manifest.attribution
     seen_share = float(code.seen.mean())
     posterior = weigh(places, calibration if fits else None, seen_share, query.heading_deg is None)
-    candidates = _candidates(places[: query.top], posterior, plan)
+    candidates = _candidates(places[: query.top], posterior, plan, index)
     done = time.perf_counter()
     report(3, 3, "Located")
     return Result(
@@ -130,7 +131,8 @@ def localize(query: Query, encoder: Encoder, index: Index, report: Report = sile
         ),
         encoder=Source(encoder.name, encoder.hash, {"device": encoder.device}),
         index=Source(index.manifest.name, index.hash, _about(index)),
-        notices=tuple(notices_for(query, encoder, places, calibration, fits)),
+        notices=tuple(notices_for(query, encoder, places, calibration, fits, of_photos)),
+        references=index.manifest.kind,
     )
 
 
@@ -175,8 +177,13 @@ def notices_for(
     places: list[Place],
     calibration: Calibration | None,
     calibration_fits: bool,
+    of_photos: bool = False,
 ) -> list[str]:
-    """What the user must know beside the answer."""
+    """What the user must know beside the answer.
+
+    Args:
+        of_photos: the references are photos of the street, not tiles.
+    """
     card = encoder.card
     notices = [*query.photo.notes, *encoder.notices]
     if card.training.note:
@@ -201,7 +208,8 @@ def notices_for(
             f"The field of view is not known; {fov:.0f}° is assumed. Correct it if you know better."
         )
     if not places:
-        notices.append("No tile of this index lies in the area that was asked for.")
+        what = "photo" if of_photos else "tile"
+        notices.append(f"No {what} of this index lies in the area that was asked for.")
     elif calibration is None:
         notices.append(UNCALIBRATED)
     elif not calibration_fits:
@@ -214,12 +222,14 @@ def notices_for(
 
 
 def _candidates(
-    places: list[Place], posterior: Posterior | None, plan: Plan
+    places: list[Place], posterior: Posterior | None, plan: Plan, index: Index
 ) -> tuple[Candidate, ...]:
     if not places:
         return ()
+    tiles = index.tiles([place.tile_id for place in places])
     lat, lon = np.array([p.lat for p in places]), np.array([p.lon for p in places])
     away = distance_m(lat[0], lon[0], lat, lon)
+    of_photos = index.manifest.kind == "street"
     result: list[Candidate] = []
     for rank, place in enumerate(places):
         known = posterior is not None and rank < len(posterior.probabilities)
@@ -239,6 +249,11 @@ def _candidates(
                 if posterior is not None and known
                 else None,
                 turn=place.turn,
+                extent_m=tiles[rank].extent_m,
+                picture=getattr(tiles[rank], "name", ""),
+                picture_heading_deg=getattr(tiles[rank], "heading_deg", None)
+                if of_photos
+                else None,
             )
         )
     return tuple(result)

@@ -31,6 +31,9 @@ SEPARATION_STRIDES = 1.5
 SEPARATION_EXTENTS = 0.2
 """Two tiles nearer than the larger of these show one place: the worse one is folded into the better."""
 
+SEPARATION_PHOTOS_M = 5.0
+"""Two photos of the street taken nearer to each other than this are of one place, whichever way they look."""
+
 NEIGHBOUR_STRIDES = 1.6
 """Tiles this near to a place's best one take part in placing it: three by three on a regular grid."""
 
@@ -129,21 +132,24 @@ def places_of(
     frame = LocalFrame(float(lat[0]), float(lon[0]))
     east, north = frame.to_local(lat, lon)
     manifest = index.manifest
-    picks = distinct(east, north, separation_m(manifest.extent_m, manifest.stride_m), count)
-    reach = NEIGHBOUR_STRIDES * manifest.stride_m
-    if not smooth(manifest.extent_m, manifest.stride_m):
-        reach = 0.0
+    apart = SEPARATION_PHOTOS_M
+    if manifest.kind != "street":
+        apart = separation_m(manifest.extent_m, manifest.stride_m)
+    picks = distinct(east, north, apart, count)
+    placed = smooth(manifest.extent_m, manifest.stride_m)
+    reach = NEIGHBOUR_STRIDES * manifest.stride_m if placed else 0.0
+    stride = manifest.stride_m or 1.0  # on no grid there are no neighbours to measure in strides
     around = _neighbourhoods(
         lat[picks], lon[picks], index, queries, found.ids[picks], allowed, reach
     )
-    supports = np.array([support(neighbours, manifest.stride_m) for neighbours in around])
+    supports = np.array([support(neighbours, stride) for neighbours in around])
     order = np.argsort(-supports, kind="stable")
     picks = picks[order]
     turns = found.turns[picks]
     headings = plan.headings[turns]
     moved = np.zeros((2, len(picks)))
     for rank, place in enumerate(order[:refined]):
-        at = refine(around[place], plan, int(turns[rank]), manifest.stride_m)
+        at = refine(around[place], plan, int(turns[rank]), stride)
         moved[:, rank] = at.east_m, at.north_m
         headings[rank] = at.heading_deg
     place_lat, place_lon = frame.to_wgs84(east[picks] + moved[0], north[picks] + moved[1])

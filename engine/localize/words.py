@@ -67,8 +67,11 @@ def headline(result: Result) -> str:
     """The answer in a sentence or two."""
     state = verdict(result)
     if state == "nothing":
-        return "No tile lies in the area that was asked for."
+        what = "photo" if result.of_photos else "tile"
+        return f"No {what} lies in the area that was asked for."
     if state == "ranked":
+        if result.of_photos:
+            return "The best match was taken here. How sure that is cannot be said."
         return "Best match here. How sure that is cannot be said."
     if state == "outside":
         return "Probably not in this area: nothing here matches better than chance."
