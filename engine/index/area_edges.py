@@ -5,7 +5,7 @@ The answers are those of :meth:`engine.index.area.Area.contains`, to the last pl
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,7 @@ class _Edges:
     def between(self, south: float, north: float) -> _Edges:
         """The edges that reach into a belt of latitudes; no others have a say there."""
         near = (np.minimum(self.y0, self.y1) <= north) & (np.maximum(self.y0, self.y1) >= south)
-        cut = (v[near] for v in (self.x0, self.y0, self.x1, self.y1))
-        return _Edges(*cut, self.west, self.south, self.east, self.north)
+        return replace(self, x0=self.x0[near], y0=self.y0[near], x1=self.x1[near], y1=self.y1[near])
 
     def contains(self, x: NDArray[np.float64], y: NDArray[np.float64]) -> Flags:
         inside = (y >= self.south) & (y <= self.north) & (x >= self.west) & (x <= self.east)
@@ -96,7 +95,13 @@ class AreaEdges:
             outer = polygon[0]
             (west, south), (east, north) = outer.min(axis=0), outer.max(axis=0)
             self._polygons.append(
-                _Edges(*ends.T.copy(), float(west), float(south), float(east), float(north))
+                _Edges(
+                    *(ends[:, column].copy() for column in range(4)),
+                    west=float(west),
+                    south=float(south),
+                    east=float(east),
+                    north=float(north),
+                )
             )
 
     def contains(self, lats: NDArray[np.float64], lons: NDArray[np.float64]) -> Flags:

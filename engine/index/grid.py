@@ -45,7 +45,9 @@ class Grid:
                 "Choose a smaller area or a larger stride",
             )
         steps = np.arange(-rows, rows + 1)
-        self._lat = np.clip(self._lat0 - steps * stride_m / per_lat, -89.9, 89.9)
+        self._lat = np.asarray(
+            np.clip(self._lat0 - steps * stride_m / per_lat, -89.9, 89.9), np.float64
+        )
         self._along = np.asarray(metres_per_degree(self._lat)[1], np.float64)
         starts = np.arange(0, len(steps), _BLOCK)
         longest = np.maximum.reduceat(self._along, starts)
@@ -134,7 +136,7 @@ class Grid:
         row, column = np.nonzero(np.abs(steps) <= self._far[rows, None])
         lat = self._lat[rows][row]
         lon = wrap_longitude(self._lon0 + steps[column] * self.stride_m / self._along[rows][row])
-        points = np.stack([lat, lon])
+        points: NDArray[np.float64] = np.stack([lat, np.asarray(lon, np.float64)])
         if self._edges is not None and (self._mixed[block] if mixed is None else mixed):
             points = points[:, self._edges.contains(points[0], points[1])]
         return points
@@ -167,14 +169,43 @@ def intersection(a: Bounds, b: Bounds) -> Bounds | None:
     return Bounds(south, float(wrap_longitude(best[0])), north, float(wrap_longitude(best[1])))
 
 
+class BoxAround:
+    """The box around positions with a margin each, in metres; positions are added block by block."""
+
+    def __init__(self) -> None:
+        self._lon0: float | None = None
+        self._box = np.array([np.inf, np.inf, -np.inf, -np.inf])  # south, west, north, east
+
+    def add(
+        self,
+        lats: NDArray[np.float64],
+        lons: NDArray[np.float64],
+        margin_m: float | NDArray[np.floating],
+    ) -> None:
+        if not len(lats):
+            return
+        if self._lon0 is None:
+            self._lon0 = float(lons[0])
+        per_lat, per_lon = metres_per_degree(lats)
+        turned = self._lon0 + (lons - self._lon0 + 180.0) % 360.0 - 180.0
+        near, far = margin_m / per_lat, margin_m / per_lon
+        low = (lats - near).min(), (turned - far).min()
+        high = (lats + near).max(), (turned + far).max()
+        self._box[:2] = np.minimum(self._box[:2], low)
+        self._box[2:] = np.maximum(self._box[2:], high)
+
+    @property
+    def bounds(self) -> Bounds:
+        south, west, north, east = (float(v) for v in self._box)
+        if east - west >= 360.0:
+            west, east = -180.0, 180.0
+        else:
+            west, east = float(wrap_longitude(west)), float(wrap_longitude(east))
+        return Bounds(max(south, -90.0), west, min(north, 90.0), east)
+
+
 def around(lats: NDArray[np.float64], lons: NDArray[np.float64], margin_m: float) -> Bounds:
     """The box around positions with a margin in metres."""
-    per_lat, per_lon = metres_per_degree(lats)
-    turned = lons[0] + (lons - lons[0] + 180.0) % 360.0 - 180.0
-    south, north = (lats - margin_m / per_lat).min(), (lats + margin_m / per_lat).max()
-    west, east = (turned - margin_m / per_lon).min(), (turned + margin_m / per_lon).max()
-    if east - west >= 360.0:
-        west, east = -180.0, 180.0
-    else:
-        west, east = wrap_longitude(west), wrap_longitude(east)
-    return Bounds(float(max(south, -90.0)), float(west), float(min(north, 90.0)), float(east))
+    box = BoxAround()
+    box.add(lats, lons, margin_m)
+    return box.bounds

@@ -43,10 +43,10 @@ class Values:
         return value
 
     def numbers(self, key: str, low: float, high: float, most: int) -> tuple[float, ...]:
-        """A list of at least one and at most ``most`` numbers."""
+        """A list of at most ``most`` numbers."""
         listed = self.take(key)
-        if not isinstance(listed, list) or not 0 < len(listed) <= most:
-            raise self._wrong(key, f"no list of 1 to {most} numbers")
+        if not isinstance(listed, list) or len(listed) > most:
+            raise self._wrong(key, f"no list of at most {most} numbers")
         return tuple(Values({key: value}, self.at).number(key, low, high) for value in listed)
 
     def groups(self, key: str, most: int) -> list[Values]:

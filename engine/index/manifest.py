@@ -37,7 +37,7 @@ MAX_EXTENTS = 16
 MAX_IMAGERY = 256
 
 _MAX_BYTES = 1 << 20
-_MAX_NOTES = 200
+MAX_NOTES = 200
 _MAX_FILES = 300
 _MAX_COUNT = 1 << 31
 _MAX_DIMENSION = 1 << 16
@@ -86,7 +86,7 @@ class Manifest:
         kind: ``aerial``: its rows are tiles of imagery seen from above; ``street``: photos from the ground.
         encoder_name, encoder_hash: the encoder whose descriptors these are; no other fits.
         extents_m: metres along a tile's side: all that occur, rising; the least and the largest where there are more
-            than :data:`MAX_EXTENTS`. ``tile_pixels``: pixels along it, as the encoder reads it.
+            than :data:`MAX_EXTENTS`; empty for photos. ``tile_pixels``: pixels along it, as the encoder reads it.
         stride_m: metres between neighbouring tile centres; 0 where they stand on no grid.
         count: rows (tiles or photos); their ids are 0 .. count - 1.
         dimension: numbers in a descriptor.
@@ -126,8 +126,8 @@ class Manifest:
 
     @property
     def extent_m(self) -> float:
-        """The extent of the tiles; the least of several."""
-        return self.extents_m[0]
+        """The extent of the tiles; the least of several; 0 for photos."""
+        return self.extents_m[0] if self.extents_m else 0.0
 
     @property
     def attribution(self) -> str:
@@ -226,7 +226,7 @@ def manifest_from_dict(raw: Any) -> Manifest:
         files=_files(top.take("files")),
         plan_hash=top.sha256("plan_hash"),
         made_by=top.text("made_by"),
-        notes=_notes(top.take("notes")),
+        notes=notes_from(top.take("notes")),
         crs=top.text("crs"),
         version=int(version),
         **(_version_1(top) if version == 1 else _version_2(top)),
@@ -247,17 +247,22 @@ def _version_1(top: Values) -> dict[str, Any]:
 
 
 def _version_2(top: Values) -> dict[str, Any]:
-    imagery: list[ImageryFacts] = []
-    for box in top.groups("imagery", MAX_IMAGERY):
-        words = {key: box.text(key) for key in ("attribution", "licence", "terms", "kind")}
-        imagery.append(_imagery(box, **words))
     return {
         "kind": top.text("kind"),
         "extents_m": top.numbers("extents_m", 0.01, 1e6, MAX_EXTENTS),
         "layout": top.text("layout"),
-        "imagery": tuple(imagery),
+        "imagery": imagery_from(top),
         "folder": top.text("folder"),
     }
+
+
+def imagery_from(top: Values) -> tuple[ImageryFacts, ...]:
+    """The list of imagery in JSON values, as version 2 writes it."""
+    found: list[ImageryFacts] = []
+    for box in top.groups("imagery", MAX_IMAGERY):
+        words = {key: box.text(key) for key in ("attribution", "licence", "terms", "kind")}
+        found.append(_imagery(box, **words))
+    return tuple(found)
 
 
 def _imagery(box: Values, **words: str) -> ImageryFacts:
@@ -291,10 +296,14 @@ def _check(manifest: Manifest) -> None:
         )
     if manifest.folder and not _GENERATION.fullmatch(manifest.folder):
         raise IndexFolderError('the manifest\'s "folder" is no folder of an index', None, _AGAIN)
+    if not manifest.extents_m and manifest.kind == "aerial":
+        raise IndexFolderError('the manifest\'s "extents_m" is empty', None, _AGAIN)
     if list(manifest.extents_m) != sorted(set(manifest.extents_m)):
         raise IndexFolderError('the manifest\'s "extents_m" do not rise', None, _AGAIN)
     if missing := sorted(set(needed_files(manifest)) - set(manifest.files)):
         raise IndexFolderError(f"the manifest does not list {missing[0]}", None, _AGAIN)
+    if not any(name.startswith("vectors.") for name in manifest.files):
+        raise IndexFolderError("the manifest lists no vectors", None, _AGAIN)
     for name, size in needed_files(manifest).items():
         if size is not None and manifest.files[name].bytes != size:
             raise IndexFolderError(
@@ -349,8 +358,9 @@ def _files(raw: Any) -> dict[str, FileFacts]:
     return files
 
 
-def _notes(raw: Any) -> tuple[str, ...]:
-    good = isinstance(raw, list) and len(raw) <= _MAX_NOTES
+def notes_from(raw: Any) -> tuple[str, ...]:
+    """A list of notes in JSON values."""
+    good = isinstance(raw, list) and len(raw) <= MAX_NOTES
     if not good or not all(isinstance(note, str) and len(note) <= MAX_TEXT for note in raw):
         raise IndexFolderError('the manifest\'s "notes" is no list of texts', None, _AGAIN)
     return tuple(raw)

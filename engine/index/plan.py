@@ -16,18 +16,23 @@ from engine.files import only_one, write_json
 
 PLAN_FILE = "plan.json"
 LOCK_FILE = "lock"
+_PARTS = 2  # how unfinished work is kept; another version's is begun anew
 _START_OVER = "Continue with the same settings, or delete the folder and start over"
 _WORDS = {
     "encoder_hash": "encoder",
     "imagery_fingerprint": "imagery",
     "extent_m": "tile extent",
+    "rows_m": "choice of tile extents",
     "stride_m": "stride",
     "area_hash": "area",
     "embed_imagery": "choice whether to hold the imagery",
     "minimum_valid": "least share of imagery in a tile",
     "attribution": "attribution",
     "licence": "licence",
+    "layout": "layout",
 }
+# What version 1 did not know has no part in the hash while it is as it was then.
+_NEW = {"extents_m": (), "rows_m": (), "kind": "aerial", "layout": "auto"}
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,9 @@ class Plan:
 
     Args:
         extents_m: of all the cuts that are read together for one tile, ``extent_m`` the nearest; empty where it is one.
-        places: tile centres on the grid, before those without imagery are left out.
-        shard: how many of them are encoded and kept together.
+        rows_m: the extents of tiles, where there is more than one at every place; ``extent_m`` is the least.
+        places: rows before those without imagery are left out: places on the grid times extents, or pictures.
+        chunk: how many of them are encoded and kept together.
         minimum_valid: the share of a tile that must have imagery.
         made_by: program and version that began it.
     """
@@ -57,31 +63,60 @@ class Plan:
     attribution: str
     licence: str
     places: int
-    shard: int
+    chunk: int
     made_by: str
     version: int = 1
     extents_m: tuple[float, ...] = ()
+    rows_m: tuple[float, ...] = ()
+    kind: str = "aerial"
+    layout: str = "auto"
 
     @property
-    def cuts_m(self) -> tuple[float, ...]:
-        """Extents of the cuts that make one tile."""
-        return self.extents_m or (self.extent_m,)
+    def tile_extents_m(self) -> tuple[float, ...]:
+        """The extents of tiles, one row each at every place."""
+        return self.rows_m or (self.extent_m,)
+
+    @property
+    def cuts(self) -> tuple[float, ...]:
+        """The cuts that an encoder reads together for one tile, in proportion to its extent."""
+        return tuple(cut / self.extent_m for cut in self.extents_m) or (1.0,)
 
     @property
     def hash(self) -> str:
         """Of all but the program's version and the index's name."""
         raw = {k: v for k, v in asdict(self).items() if k not in ("made_by", "name")}
-        if not self.extents_m:  # as indexes were hashed before tiles had several
-            del raw["extents_m"]
+        for key, then in _NEW.items():
+            if raw[key] == then:
+                del raw[key]
+        raw["shard"] = raw.pop("chunk")
         return hashlib.sha256(json.dumps(raw, sort_keys=True).encode()).hexdigest()
 
     @property
-    def shards(self) -> int:
-        return -(-self.places // self.shard)
+    def chunks(self) -> int:
+        return -(-self.places // self.chunk)
 
-    def shard_range(self, shard: int) -> tuple[int, int]:
-        """First place of a shard and the one after its last."""
-        return shard * self.shard, min((shard + 1) * self.shard, self.places)
+    def chunk_range(self, chunk: int) -> tuple[int, int]:
+        """First row of a chunk and the one after its last."""
+        return chunk * self.chunk, min((chunk + 1) * self.chunk, self.places)
+
+
+def read_plan(folder: Path) -> Plan:
+    """The plan of a build that was begun in a work folder.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: it cannot be read.
+    """
+    raw: Any = json.loads((folder / PLAN_FILE).read_bytes())
+    if raw.pop("parts", 1) != _PARTS:
+        raise ValueError("begun by another version")
+    for key in ("extents_m", "rows_m"):
+        raw[key] = tuple(float(value) for value in raw[key])
+    whole = ("dimension", "tile_pixels", "places", "chunk", "version")
+    good = all(isinstance(raw[key], int) and 0 < raw[key] < 1 << 40 for key in whole)
+    texts = (field.name for field in fields(Plan) if field.type == "str")
+    if not good or not all(isinstance(raw[key], str) for key in texts):
+        raise ValueError("no plan of a build")
+    return Plan(**raw)
 
 
 def keep_plan(folder: Path, plan: Plan) -> Plan:
@@ -92,18 +127,16 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
     """
     file = folder / PLAN_FILE
     if not file.exists():
-        write_json(file, asdict(plan))
+        write_json(file, asdict(plan) | {"parts": _PARTS})
         return plan
     try:
-        raw: Any = json.loads(file.read_bytes())
-        raw["extents_m"] = tuple(raw.get("extents_m", ()))
-        begun = Plan(**{field.name: raw[field.name] for field in fields(Plan)})
-        if begun.hash == plan.hash:
-            return begun
+        begun = read_plan(folder)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise IndexFolderError(
             "what was begun here cannot be read", folder.parent, "Delete the folder and start over"
         ) from error
+    if begun.hash == plan.hash:
+        return begun
     for key, word in _WORDS.items():
         before, now = getattr(begun, key), getattr(plan, key)
         if before == now:
@@ -112,7 +145,7 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
             before, now = begun.encoder_name, plan.encoder_name
         if key == "imagery_fingerprint":
             before, now = begun.imagery_name, plan.imagery_name
-        told = "" if key == "area_hash" or before == now else f" ({before}, not {now})"
+        told = "" if key in ("area_hash", "rows_m") or before == now else f" ({before}, not {now})"
         raise IndexFolderError(
             f"this build was begun with another {word}{told}", folder.parent, _START_OVER
         )

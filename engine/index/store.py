@@ -14,7 +14,6 @@ from engine.geo import Bounds
 from engine.index.area import Area
 from engine.index.filters import Allowed, Filter, select
 from engine.index.manifest import (
-    FACTORIES,
     MANIFEST_FILE,
     TILES_FILE,
     Manifest,

@@ -6,10 +6,9 @@ read from them is checked.
 
 from __future__ import annotations
 
-import math
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,48 +19,8 @@ from numpy.typing import ArrayLike, NDArray
 from engine import geo
 from engine.errors import IndexFolderError
 
-_APPLICATION_ID, _VERSION = 0x47504B47, 10300  # "GPKG" 1.3
 _ROWS_A_QUERY = 500
 _VERIFY = "Check it with: nadir index verify"
-_WKT = (
-    'GEOGCS["WGS 84",DATUM["WGS_1984",SPHEROID["WGS 84",6378137,298.257223563]],'
-    'PRIMEM["Greenwich",0],UNIT["degree",0.0174532925199433]]'
-)
-_SCHEMA = f"""
-CREATE TABLE gpkg_spatial_ref_sys (srs_name TEXT NOT NULL, srs_id INTEGER PRIMARY KEY, organization TEXT NOT NULL,
-    organization_coordsys_id INTEGER NOT NULL, definition TEXT NOT NULL, description TEXT);
-INSERT INTO gpkg_spatial_ref_sys VALUES
-    ('Undefined Cartesian', -1, 'NONE', -1, 'undefined', NULL),
-    ('Undefined geographic', 0, 'NONE', 0, 'undefined', NULL),
-    ('WGS 84', 4326, 'EPSG', 4326, '{_WKT}', NULL);
-CREATE TABLE gpkg_contents (table_name TEXT NOT NULL PRIMARY KEY, data_type TEXT NOT NULL, identifier TEXT UNIQUE,
-    description TEXT DEFAULT '', last_change DATETIME NOT NULL, min_x DOUBLE, min_y DOUBLE, max_x DOUBLE, max_y DOUBLE,
-    srs_id INTEGER REFERENCES gpkg_spatial_ref_sys(srs_id));
-CREATE TABLE gpkg_geometry_columns (table_name TEXT NOT NULL PRIMARY KEY REFERENCES gpkg_contents(table_name),
-    column_name TEXT NOT NULL, geometry_type_name TEXT NOT NULL,
-    srs_id INTEGER NOT NULL REFERENCES gpkg_spatial_ref_sys(srs_id), z TINYINT NOT NULL, m TINYINT NOT NULL);
-CREATE TABLE gpkg_extensions (table_name TEXT, column_name TEXT, extension_name TEXT NOT NULL,
-    definition TEXT NOT NULL, scope TEXT NOT NULL);
-INSERT INTO gpkg_geometry_columns VALUES ('tiles', 'geom', 'POLYGON', 4326, 0, 0);
-INSERT INTO gpkg_extensions VALUES
-    ('tiles', 'geom', 'gpkg_rtree_index', 'http://www.geopackage.org/spec120/#extension_rtree', 'write-only');
-CREATE TABLE tiles (id INTEGER PRIMARY KEY, geom BLOB, lat REAL NOT NULL, lon REAL NOT NULL, extent_m REAL NOT NULL,
-    source TEXT NOT NULL);
-CREATE VIRTUAL TABLE rtree_tiles_geom USING rtree(id, minx, maxx, miny, maxy);
-"""
-_POLYGON = np.dtype(
-    [
-        ("magic", "S2"),
-        ("version", "u1"),
-        ("flags", "u1"),
-        ("srs", "<i4"),
-        ("order", "u1"),
-        ("kind", "<u4"),
-        ("rings", "<u4"),
-        ("points", "<u4"),
-        ("xy", "<f8", (5, 2)),
-    ]
-)
 
 
 @dataclass(frozen=True)
@@ -85,75 +44,6 @@ class Tile:
     def bounds(self) -> geo.Bounds:
         """Its footprint."""
         return geo.tile_bounds(self.lat, self.lon, self.extent_m)
-
-
-def write_tiles(
-    path: Path,
-    lats: NDArray[np.float64],
-    lons: NDArray[np.float64],
-    extent_m: float,
-    source: str,
-) -> None:
-    """Write the table; the same tiles give the same bytes. Ids are 0 .. N - 1 in the order given.
-
-    Raises:
-        OSError, sqlite3.Error: it cannot be written.
-    """
-    path.unlink(missing_ok=True)
-    connection = sqlite3.connect(path)
-    try:
-        connection.executescript(
-            "PRAGMA page_size=4096; PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;"
-            f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_VERSION};"
-        )
-        connection.executescript("BEGIN;" + _SCHEMA)
-        box = [math.inf, math.inf, -math.inf, -math.inf]
-        for first in range(0, len(lats), 4096):
-            part = slice(first, first + 4096)
-            rows, boxes = _rows(first, lats[part], lons[part], extent_m, source)
-            connection.executemany("INSERT INTO tiles VALUES (?,?,?,?,?,?)", rows)
-            ids = range(first, first + len(boxes))
-            connection.executemany(
-                "INSERT INTO rtree_tiles_geom VALUES (?,?,?,?,?)",
-                ((i, *b) for i, b in zip(ids, boxes.tolist(), strict=True)),
-            )
-            box = [
-                min(box[0], float(boxes[:, 0].min())),
-                min(box[1], float(boxes[:, 2].min())),
-                max(box[2], float(boxes[:, 1].max())),
-                max(box[3], float(boxes[:, 3].max())),
-            ]
-        connection.execute(
-            "INSERT INTO gpkg_contents VALUES ('tiles','features','tiles','Reference tiles','2000-01-01T00:00:00.000Z',"
-            "?,?,?,?,4326)",
-            box,
-        )
-        connection.commit()
-    finally:
-        connection.close()
-
-
-def _rows(
-    first: int,
-    lats: NDArray[np.float64],
-    lons: NDArray[np.float64],
-    extent_m: float,
-    source: str,
-) -> tuple[Iterator[tuple[Any, ...]], NDArray[np.float64]]:
-    per_lat, per_lon = geo.metres_per_degree(lats)
-    half_lat, half_lon = extent_m / 2 / per_lat, extent_m / 2 / per_lon
-    west, east, south, north = lons - half_lon, lons + half_lon, lats - half_lat, lats + half_lat
-    shapes = np.zeros(len(lats), _POLYGON)
-    shapes["magic"], shapes["flags"], shapes["srs"] = b"GP", 1, 4326  # little-endian, no envelope
-    shapes["order"], shapes["kind"], shapes["rings"], shapes["points"] = 1, 3, 1, 5
-    ring = [(west, south), (east, south), (east, north), (west, north), (west, south)]
-    shapes["xy"] = np.stack([np.stack(corner, axis=1) for corner in ring], axis=1)
-    blob, size = shapes.tobytes(), _POLYGON.itemsize
-    rows = (
-        (first + i, blob[i * size : (i + 1) * size], lat, lon, extent_m, source)
-        for i, (lat, lon) in enumerate(zip(lats.tolist(), lons.tolist(), strict=True))
-    )
-    return rows, np.stack([west, east, south, north], axis=1)
 
 
 class TileTable:

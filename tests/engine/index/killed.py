@@ -15,7 +15,7 @@ from pathlib import Path
 from engine.errors import IndexFolderError
 from engine.imagery import open_imagery
 from engine.imagery.raster import RasterSource
-from engine.index import Index, build, build_index
+from engine.index import Index, build_index, job
 from tests.engine.index.places import PIXELS, ProjectionEncoder
 
 
@@ -27,7 +27,7 @@ def _build_and_leave(path: Path, out: Path) -> None:
 
 def main() -> None:
     path, out, times = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
-    build._SHARD_BYTES = 32 * 3 * PIXELS * PIXELS
+    job._CHUNK_BYTES = 32 * 3 * PIXELS * PIXELS
     RasterSource(path).close()  # what is loaded once is loaded before the forks
     import faiss  # noqa: F401  # pyright: ignore[reportUnusedImport]
 

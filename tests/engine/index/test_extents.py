@@ -10,7 +10,7 @@ import pytest
 
 from engine.errors import Cancelled
 from engine.imagery import open_imagery
-from engine.index import Index, build, build_index, verify_index
+from engine.index import Index, build_index, job, verify_index
 from engine.index.plan import Plan
 from tests.engine.index.places import (
     EXTENT,
@@ -102,7 +102,7 @@ def test_what_lies_beyond_the_imagery_is_what_the_card_says(
 
 
 def test_a_begun_build_goes_on(place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(build, "_SHARD_BYTES", 64 * 9 * PIXELS * PIXELS)
+    monkeypatch.setattr(job, "_CHUNK_BYTES", 64 * 9 * PIXELS * PIXELS)
     out = tmp_path / "a.index"
 
     def stop(done: int, total: int, text: str) -> None:
@@ -138,7 +138,7 @@ def test_plans_of_one_extent_keep_their_hash():
         attribution="",
         licence="",
         places=1,
-        shard=1,
+        chunk=1,
         made_by="",
     )
     assert plan.hash == "d0f0007492c92820e07129ab9ae12ac3177267c1648fdbfd5d276d3bb77e9ae0"

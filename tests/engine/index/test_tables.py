@@ -13,7 +13,9 @@ import pytest
 
 from engine import geo
 from engine.errors import IndexFolderError
-from engine.index.tiles import TileTable, write_tiles
+from engine.index.rows import Block
+from engine.index.tile_writer import write_tiles
+from engine.index.tiles import TileTable
 from engine.index.vectors import file_size, open_vectors, search, write_vectors
 
 RNG = np.random.default_rng(5)
@@ -24,10 +26,24 @@ def _places(lat: float, lon: float, count: int = 400) -> tuple[np.ndarray, np.nd
     return frame.to_wgs84(RNG.uniform(-300, 300, count), RNG.uniform(-300, 300, count))
 
 
+def _write(path: Path, lats: np.ndarray, lons: np.ndarray, extent_m: float, source: str) -> None:
+    """A table of tiles of one extent and source, in blocks of 150."""
+    blocks = (
+        Block(
+            lats[part],
+            lons[part],
+            np.full(len(lats[part]), extent_m, np.float32),
+            np.zeros(len(lats[part]), np.uint16),
+        )
+        for part in (slice(first, first + 150) for first in range(0, len(lats), 150))
+    )
+    write_tiles(path, blocks, [source])
+
+
 @pytest.mark.parametrize(("lat", "lon"), [(-48.87, -123.39), (0.0, 180.0), (70.0, -179.9995)])
 def test_near_agrees_with_measuring_every_tile(tmp_path: Path, lat: float, lon: float) -> None:
     lats, lons = _places(lat, lon)
-    write_tiles(tmp_path / "tiles.gpkg", lats, lons, 70.0, "town")
+    _write(tmp_path / "tiles.gpkg", lats, lons, 70.0, "town")
     table = TileTable(tmp_path / "tiles.gpkg", len(lats))
     for at_lat, at_lon in [(lat, lon), (lats[3], lons[3]), (lat, float(geo.wrap_longitude(lon)))]:
         for radius in (0.01, 20.0, 90.0, 2000.0):
@@ -42,7 +58,7 @@ def test_near_agrees_with_measuring_every_tile(tmp_path: Path, lat: float, lon: 
 
 def test_tiles_come_in_the_order_asked_for(tmp_path: Path) -> None:
     lats, lons = _places(48.0, 9.0, 1500)
-    write_tiles(tmp_path / "tiles.gpkg", lats, lons, 70.0, "Größe 東京")
+    _write(tmp_path / "tiles.gpkg", lats, lons, 70.0, "Größe 東京")
     table = TileTable(tmp_path / "tiles.gpkg", 1500)
     ids = RNG.permutation(1500)[:1100]
     tiles = table.tiles(ids)
@@ -63,14 +79,14 @@ def test_tiles_come_in_the_order_asked_for(tmp_path: Path) -> None:
 def test_the_same_tiles_give_the_same_bytes(tmp_path: Path) -> None:
     lats, lons = _places(48.0, 9.0)
     for name in ("a", "b"):
-        write_tiles(tmp_path / name, lats, lons, 70.0, "town")
+        _write(tmp_path / name, lats, lons, 70.0, "town")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 def test_the_table_is_a_geopackage(tmp_path: Path) -> None:
     lats, lons = np.array([48.0, 48.001]), np.array([9.0, 9.002])
     path = tmp_path / "tiles.gpkg"
-    write_tiles(path, lats, lons, 70.0, "town")
+    _write(path, lats, lons, 70.0, "town")
     with sqlite3.connect(path) as table:
         assert table.execute("PRAGMA application_id").fetchone() == (0x47504B47,)
         box = table.execute("SELECT min_x, min_y, max_x, max_y FROM gpkg_contents").fetchone()
@@ -100,7 +116,7 @@ def test_the_table_is_a_geopackage(tmp_path: Path) -> None:
 )
 def test_tables_that_are_not_what_they_should_be(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "tiles.gpkg"
-    write_tiles(path, *_places(48.0, 9.0), 70.0, "town")
+    _write(path, *_places(48.0, 9.0), 70.0, "town")
     with sqlite3.connect(path) as table:
         table.executescript(statement)
     with pytest.raises(IndexFolderError, match=r"tiles\.gpkg cannot be used"):
@@ -119,7 +135,7 @@ def test_tables_that_are_not_what_they_should_be(tmp_path: Path, statement: str)
 )
 def test_rows_that_are_not_what_they_should_be(tmp_path: Path, statement: str) -> None:
     path = tmp_path / "tiles.gpkg"
-    write_tiles(path, *_places(48.0, 9.0), 70.0, "town")
+    _write(path, *_places(48.0, 9.0), 70.0, "town")
     with sqlite3.connect(path) as table:
         table.executescript(statement)
     opened = TileTable(path, 400)
@@ -132,7 +148,7 @@ def test_rows_that_are_not_what_they_should_be(tmp_path: Path, statement: str) -
 def test_damaged_pages_never_crash(tmp_path: Path) -> None:
     good = tmp_path / "tiles.gpkg"
     lats, lons = _places(48.0, 9.0)
-    write_tiles(good, lats, lons, 70.0, "town")
+    _write(good, lats, lons, 70.0, "town")
     whole = bytearray(good.read_bytes())
     bad = tmp_path / "bad" / "tiles.gpkg"
     bad.parent.mkdir()
