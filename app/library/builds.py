@@ -30,6 +30,7 @@ from app.training.runs import last_lines
 from engine.errors import IndexFolderError
 from engine.files import write_json
 from engine.library.items import INDEX
+from engine.shipped import own_command
 
 BUILDS, BUILD, AREA, EVENTS, ERRORS = (
     ".builds",
@@ -294,9 +295,7 @@ def free_name(library: Path, wish: str) -> str:
 
 def command_line() -> list[str]:
     """How the command line is started: this Python, or the frozen program itself."""
-    if getattr(sys, "frozen", False):
-        return [sys.executable]
-    return [sys.executable, "-m", "engine"]
+    return own_command()
 
 
 def build_command(folder: Path, plan: Plan, out: Path) -> list[str]:

@@ -77,7 +77,7 @@ class Card(QWidget):
         grid.setVerticalSpacing(STEP)
         grid.setColumnMinimumWidth(0, NAME_WIDTH)
         grid.setColumnStretch(1, 1)
-        top = Qt.AlignmentFlag.AlignTop
+        top = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         for at, row in enumerate(rows):
             name = label(row.name, muted=True, wrap=True)
             name.setMaximumWidth(NAME_WIDTH + 4 * STEP)

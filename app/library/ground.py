@@ -42,7 +42,13 @@ class GroundMap(QWidget):
         item = entry.item
         if item.manifest is None or item.error is not None:
             self.clear()
-            self._say("area", self.tr("There is no map of it yet."))
+            built = item.unfinished
+            self._say(
+                "area",
+                self.tr("The map comes when it is built.")
+                if built
+                else self.tr("No map can be drawn of it."),
+            )
             return
         path, hash_ = entry.path, item.hash
         self.show_ground((path, hash_), lambda report: work.ground_of(path, report))
@@ -77,6 +83,20 @@ class GroundMap(QWidget):
             key=GROUND,
             quiet=True,
         )
+
+    def show_ready(self, of: object, ground: work.Ground, label: str) -> None:
+        """Show ground that is open already, and close it in the end."""
+        self.clear()
+        self._of, self._ground = of, ground
+        self.map.set_area(ground.area)
+        self.map.set_outlines(ground.rings, label)
+        self._stack.setCurrentWidget(self.map)
+
+    def wait(self, headline: str, text: str = "", *, error: bool = False) -> None:
+        """Say in the map's place what is missing."""
+        self.clear()
+        self.card.say("error" if error else "area", headline, text, error=error)
+        self._stack.setCurrentWidget(self.card)
 
     def clear(self) -> None:
         """Show nothing."""

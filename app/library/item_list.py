@@ -6,6 +6,7 @@ from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt,
 from PySide6.QtGui import QPainter, QPen
 from PySide6.QtWidgets import (
     QFrame,
+    QHBoxLayout,
     QLineEdit,
     QListWidget,
     QListWidgetItem,
@@ -83,7 +84,10 @@ class ItemList(QFrame):
         head = QVBoxLayout()
         head.setContentsMargins(3 * STEP, 0, 3 * STEP, 0)
         head.setSpacing(2 * STEP)
-        head.addWidget(self.kinds)
+        kinds = QHBoxLayout()
+        kinds.addWidget(self.kinds)
+        kinds.addStretch(1)
+        head.addLayout(kinds)
         head.addWidget(self.search)
         head.addWidget(self.none)
         column.addLayout(head)
@@ -146,10 +150,11 @@ class ItemList(QFrame):
     def _fill(self, item: QListWidgetItem, entry: Entry) -> None:
         build = self._library.build_of(entry.path)
         words = self._library.busy.get(entry.path) or in_short(entry.item, build)
+        title = self._library.title(entry)
         item.setData(_ROLE, (entry, build, words))
-        item.setText(entry.item.name)
-        item.setToolTip(f"{entry.item.name}\n{words}\n{entry.path}")
-        item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{entry.item.name}, {words}")
+        item.setText(title)
+        item.setToolTip(f"{title}\n{words}\n{entry.path}")
+        item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{title}, {words}")
 
     def _chosen(self) -> None:
         entry = self._library.entry
@@ -223,7 +228,7 @@ class _Delegate(QStyledItemDelegate):
         painter.setFont(scaled_font(view, "normal"))
         metrics = painter.fontMetrics()
         painter.setPen(tokens.colour("text"))
-        name = metrics.elidedText(entry.item.name, Qt.TextElideMode.ElideMiddle, room.width())
+        name = metrics.elidedText(str(index.data()), Qt.TextElideMode.ElideMiddle, room.width())
         painter.drawText(room.left(), room.top() + metrics.ascent(), name)
         top = room.top() + metrics.height()
         painter.setFont(scaled_font(view, "small"))

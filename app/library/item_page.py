@@ -30,6 +30,8 @@ from app.theme import STEP
 from app.widgets import IconLabel, label
 from engine.library import Item
 
+WIDEST = 760  # longer lines are hard to read
+
 
 class ItemPage(QScrollArea):
     """Watches the entry that is chosen."""
@@ -58,8 +60,14 @@ class ItemPage(QScrollArea):
         self.build = BuildPanel(library)
         self.card = Card()
         self.card.link_asked.connect(self._follow)
+        page = QWidget()
+        page.setMaximumWidth(WIDEST)
         inside = QWidget()
-        column = QVBoxLayout(inside)
+        row = QHBoxLayout(inside)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.addWidget(page, 1)
+        row.addStretch(0)
+        column = QVBoxLayout(page)
         column.setContentsMargins(5 * STEP, 4 * STEP, 5 * STEP, 4 * STEP)
         column.setSpacing(3 * STEP)
         head = QVBoxLayout()
@@ -101,7 +109,7 @@ class ItemPage(QScrollArea):
         self._path = entry.path
         item = entry.item
         self.kind.setText(_kind_line(item))
-        self.name.setText(item.name)
+        self.name.setText(self._library.title(entry))
         text = lead(entry)
         self.lead.setText(text)
         self.lead.setVisible(bool(text))
@@ -191,11 +199,11 @@ class ItemPage(QScrollArea):
         box.setIcon(QMessageBox.Icon.NoIcon)
         if entry.home == "library":
             title, act = self.tr("Remove from the library"), self.tr("Delete")
-            text = self.tr("Delete “{0}” and all its files?").format(entry.item.name)
+            text = self.tr("Delete “{0}” and all its files?").format(self._library.title(entry))
             more = self._consequences(entry)
         else:
             title, act = self.tr("Take off the list"), self.tr("Take off")
-            text = self.tr("Take “{0}” off the list?").format(entry.item.name)
+            text = self.tr("Take “{0}” off the list?").format(self._library.title(entry))
             more = self.tr("Its files stay where they are.")
         box.setWindowTitle(title)
         box.setText(text)

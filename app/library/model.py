@@ -96,6 +96,14 @@ class Library(QObject):
         """The entry that lies at a path."""
         return next((entry for entry in self.entries if entry.path == path), None)
 
+    def title(self, entry: Entry) -> str:
+        """What an entry is called: its own name, or its folder's where several have that name."""
+        name = entry.item.name
+        same = sum(e.item.name == name and e.item.kind == entry.item.kind for e in self.entries)
+        if same < 2:
+            return name
+        return entry.path.name.removesuffix(".zip").removesuffix(f".{entry.item.kind}")
+
     def build_of(self, path: Path | None) -> Build | None:
         """The build whose index grows at a path."""
         return next((build for build in self.builds if build.out == path), None)
@@ -104,7 +112,7 @@ class Library(QObject):
         """Entries of one kind: those being built first, then by name."""
         found = [entry for entry in self.entries if entry.item.kind == kind]
         return sorted(
-            found, key=lambda e: (not self._unfinished(e.path), e.item.name.casefold(), e.path)
+            found, key=lambda e: (not self._unfinished(e.path), self.title(e).casefold(), e.path)
         )
 
     def _unfinished(self, path: Path) -> bool:

@@ -145,7 +145,7 @@ def _index_sections(entry: Entry, manifest: Manifest, library: Library) -> list[
     if needed is not None:
         encoder = Row(
             translate("Library", "Needs"),
-            translate("Library", "{0} (it is here)").format(needed.item.name),
+            translate("Library", "{0} (it is here)").format(library.title(needed)),
             link=f"{ENCODER}{manifest.encoder_hash}",
         )
     else:
@@ -218,7 +218,7 @@ def _encoder_sections(card: Card, library: Library, hash_: str) -> list[Section]
     ]
     indexes = tuple(
         Row(
-            entry.item.name,
+            library.title(entry),
             translate("Library", "{0} tiles").format(f"{entry.item.manifest.count:,}"),
             link=f"{INDEX}{entry.path}",
         )
@@ -269,7 +269,7 @@ def _measured(measured: tuple[dict[str, Any], ...]) -> tuple[Table, ...]:
             cells = [_photos(row), *(_share(row.get(key)) for key in keys)]
             if error:
                 off = row.get("median_error_m")
-                cells.append(metres(off) if isinstance(off, int | float) else "–")
+                cells.append(_error(off))
             lines.append(tuple(cells))
         facts = [dataset]
         for key, words in (
@@ -281,6 +281,12 @@ def _measured(measured: tuple[dict[str, Any], ...]) -> tuple[Table, ...]:
                 facts.append(words.format(f"{value:,}"))
         tables.append(Table(" · ".join(f for f in facts if f), headings, tuple(lines)))
     return tuple(tables)
+
+
+def _error(off: Any) -> str:
+    if not isinstance(off, int | float):
+        return "–"
+    return translate("Library", "{0} m").format(f"{off:.1f}" if off < 100 else f"{off:,.0f}")
 
 
 def _recall_heading(key: str) -> str:

@@ -26,8 +26,9 @@ def size(bytes_: float) -> str:
 
 def metres(value: float) -> str:
     """A distance on the ground: 0.25 m, 40 m, 12 km."""
-    if value >= 10_000:
-        return translate("Library", "{0} km").format(f"{value / 1000:,.0f}")
+    if value >= 2000:
+        km = value / 1000
+        return translate("Library", "{0} km").format(f"{km:.3g}" if km < 1000 else f"{km:,.0f}")
     return translate("Library", "{0} m").format(f"{value:.3g}" if value < 1000 else f"{value:,.0f}")
 
 

@@ -13,11 +13,20 @@ from app.library.ground import GroundMap
 from app.library.item_list import ItemList
 from app.library.item_page import ItemPage
 from app.library.model import Library
+from app.library.new_index import NewIndexPage
 from app.widgets import StateCard
 from engine.library import kind_of
 
 NARROW = 900  # below this the list gives room to the page
 LEAST_PAGE, LEAST_MAP = 300, 180
+
+
+IMAGERY = (".tif", ".tiff", ".gtiff", ".vrt", ".mbtiles", ".tiles", ".server.json")
+
+
+def _may_be_imagery(path: Path) -> bool:
+    """Whether something dropped here is to be built of: photos are not, they belong to Locate."""
+    return path.is_dir() or path.name.lower().endswith(IMAGERY)
 
 
 class LibraryWorkspace(QWidget):
@@ -33,7 +42,8 @@ class LibraryWorkspace(QWidget):
         self.ground = GroundMap(library)
         self.empty = StateCard()
         self.stack = QStackedWidget()
-        for page in (self.page, self.empty):
+        self.new = NewIndexPage(library, self.ground)
+        for page in (self.page, self.new, self.empty):
             self.stack.addWidget(page)
         self.stack.setMinimumWidth(LEAST_PAGE)
         self.ground.setMinimumWidth(LEAST_MAP)
@@ -44,6 +54,7 @@ class LibraryWorkspace(QWidget):
         self._split.addWidget(self.ground)
         self._split.setStretchFactor(0, 1)
         self._split.setStretchFactor(1, 1)
+        self._split.setSizes([460, 540])
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         row.setSpacing(0)
@@ -51,6 +62,7 @@ class LibraryWorkspace(QWidget):
         row.addWidget(self._split, 1)
         self.list.add_asked.connect(self.ask_for_items)
         self.page.used.connect(self.used)
+        self.new.start_asked.connect(library.begin)
         library.chosen_changed.connect(self.refresh)
         library.changed.connect(self.refresh)
         self.refresh()
@@ -59,12 +71,21 @@ class LibraryWorkspace(QWidget):
         """Show the page that is looked at."""
         library = self._library
         entry = library.entry
-        with_map = entry is not None and entry.item.kind == "index"
+        making = library.page == "new"
+        with_map = making or (entry is not None and entry.item.kind == "index")
         if entry is None:
             self._say_empty()
-        self.stack.setCurrentWidget(self.page if entry is not None else self.empty)
+        shown = self.new if making else self.page if entry is not None else self.empty
+        changed = self.stack.currentWidget() is not shown
+        if changed and self.stack.currentWidget() is self.new:
+            self.new.leave()
+        self.stack.setCurrentWidget(shown)
         self.ground.setVisible(with_map)
-        self.ground.show_entry(entry)
+        if making and changed:
+            self.ground.clear()
+            self.new.show_map()
+        elif not making:
+            self.ground.show_entry(entry)
         self.page.refresh()
 
     def _say_empty(self) -> None:
@@ -101,11 +122,15 @@ class LibraryWorkspace(QWidget):
     def take(self, arrived: Arrived) -> bool:
         """Bring in what was dropped; returns whether it was anything for the library."""
         items = [*arrived.encoders, *arrived.indexes]
-        others = [path for path in arrived.files if kind_of(path) is not None]
-        items += others
+        items += [path for path in arrived.files if kind_of(path) is not None]
         if items:
             self._library.install(items)
-        return bool(items)
+            return True
+        imagery = [path for path in arrived.files if _may_be_imagery(path)]
+        if imagery:
+            self._library.show("new")
+            self.new.set_imagery(imagery[-1])
+        return bool(imagery)
 
     def ask_for_items(self) -> None:
         """Ask for a folder or a zip, and bring it in."""

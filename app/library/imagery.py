@@ -1,0 +1,219 @@
+"""Imagery as the guided task looks at it: what it is, where, how fine, and whose. The work of jobs; no Qt here."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from app.library.work import Ground, Rings, plain
+from engine.errors import ImageryError
+from engine.geo import Bounds
+from engine.progress import Report
+
+if TYPE_CHECKING:
+    from engine.index import Area
+
+log = logging.getLogger(__name__)
+SERVER = ".server.json"
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is shown of imagery before anything is built of it.
+
+    Args:
+        kind: what it is, in words; ``rows``: "tiles" are cut from it, or it is "pictures" that are "photos" or "tiles".
+        resolution_m: metres a pixel; 0 where that means nothing.
+        zooms: lowest and highest, where it has such.
+        pixels: columns and rows; ``places``: of pictures, how many.
+        host: of a server, else "".
+    """
+
+    path: Path
+    name: str
+    kind: str
+    crs: str = ""
+    resolution_m: float = 0.0
+    zooms: tuple[int, int] | None = None
+    bounds: Bounds | None = None
+    spans_m: tuple[float, float] | None = None  # from west to east, and from south to north
+    pixels: tuple[int, int] | None = None
+    bytes: int = 0
+    files: int = 0
+    places: int = 0
+    street: bool = False
+    attribution: str = ""
+    licence: str = ""
+    terms: str = ""
+    notes: tuple[str, ...] = ()
+    host: str = ""
+
+    @property
+    def server(self) -> bool:
+        return bool(self.host)
+
+    @property
+    def pictures(self) -> bool:
+        return self.places > 0
+
+
+@dataclass
+class Looked:
+    """Facts about imagery, and its ground for the map."""
+
+    facts: Facts
+    ground: Ground
+
+
+def look_at(path: Path, report: Report) -> Looked:
+    """Open imagery of any kind, say what it is, and keep it open for the map.
+
+    Raises:
+        ImageryError: it is no imagery, or cannot be read.
+    """
+    if path.name.lower().endswith(SERVER):
+        return _look_at_server(path)
+    from engine.imagery import open_source
+    from engine.imagery.pictures import PictureSource
+
+    source: Any = open_source(path, report=report)
+    try:
+        if not hasattr(source, "cut"):
+            assert isinstance(source, PictureSource) or True
+            return _look_at_pictures(path, source)
+        return _look_at_imagery(path, source)
+    except BaseException:
+        source.close()
+        raise
+
+
+def _look_at_imagery(path: Path, source: Any) -> Looked:
+    from app.map.messages import Area
+    from engine.imagery.describe import describe
+
+    card = describe(source)
+    facts = Facts(
+        path=path,
+        name=source.name,
+        kind=card.kind,
+        crs=card.crs,
+        resolution_m=card.resolution_m,
+        zooms=card.zooms,
+        bounds=card.bounds,
+        spans_m=card.size_m,
+        pixels=card.pixels,
+        bytes=card.bytes,
+        files=card.files,
+        attribution=card.attribution,
+        licence=card.licence,
+        terms=card.terms,
+        notes=card.notes,
+    )
+    area = Area(
+        source.name,
+        card.bounds,
+        card.resolution_m,
+        card.attribution,
+        card.licence,
+        lambda: source,
+    )
+    return Looked(facts, Ground(area, plain(card.outline), source.close))
+
+
+def _look_at_pictures(path: Path, source: Any) -> Looked:
+    from app.map.messages import Area
+    from engine.library.coverage import outline
+
+    lats, lons = source.places()
+    facts = Facts(
+        path=path,
+        name=source.name,
+        kind=source.kind,
+        crs=source.crs,
+        resolution_m=source.resolution_m,
+        bounds=source.bounds,
+        places=len(lats),
+        street=source.kind == "street",
+        attribution=source.attribution,
+        licence=source.licence,
+        notes=tuple(source.notes),
+    )
+    rings = plain(outline(lats, lons, 0.0))
+    area = Area(
+        source.name,
+        source.bounds,
+        source.resolution_m or 0.3,
+        source.attribution,
+        source.licence,
+        None,
+    )
+    return Looked(facts, Ground(area, rings, source.close))
+
+
+def _look_at_server(path: Path) -> Looked:
+    raise ImageryError("servers cannot be read yet", path)
+
+
+# Areas ------------------------------------------------------------------------------------------------------------
+
+
+def polygon_of(rings: Rings) -> dict[str, Any] | None:
+    """Rings as a GeoJSON geometry, each a polygon of its own; None where there are none."""
+    closed = [[*map(list, ring), list(ring[0])] for ring in rings if len(ring) > 2]
+    if not closed:
+        return None
+    return {"type": "MultiPolygon", "coordinates": [[ring] for ring in closed]}
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """An area that was chosen: for the build, and for the map."""
+
+    geometry: dict[str, Any]
+    rings: Rings
+    name: str = ""
+
+
+def read_area_file(path: Path) -> Chosen:
+    """A GeoJSON file's polygons.
+
+    Raises:
+        NadirError: it holds none.
+    """
+    from engine.index.area import read_area
+
+    area = read_area(path)
+    polygons = [[_closed(ring) for ring in polygon] for polygon in area.polygons]
+    rings = plain([ring for polygon in area.polygons for ring in polygon])
+    return Chosen({"type": "MultiPolygon", "coordinates": polygons}, rings, path.name)
+
+
+def _closed(ring: Any) -> list[list[float]]:
+    points = [[float(lon), float(lat)] for lon, lat in ring]
+    return [*points, points[0]]
+
+
+def square_around(lat: float, lon: float, side_m: float) -> Chosen:
+    """A square about a place."""
+    from engine.geo import tile_bounds
+
+    box = tile_bounds(lat, lon, side_m)
+    east = box.west + (box.east - box.west) % 360.0
+    corners = [
+        (box.west, box.north),
+        (east, box.north),
+        (east, box.south),
+        (box.west, box.south),
+    ]
+    geometry = polygon_of([corners])
+    assert geometry is not None
+    return Chosen(geometry, [corners])
+
+
+def area_of(geometry: dict[str, Any] | None) -> Area | None:
+    """The engine's own area of a geometry."""
+    from engine.index import area_from_geojson
+
+    return None if geometry is None else area_from_geojson(geometry)

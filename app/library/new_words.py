@@ -1,0 +1,97 @@
+"""What the guided task says: of the imagery, of what a build will take, and of what a server will be asked."""
+
+from __future__ import annotations
+
+from PySide6.QtCore import QCoreApplication
+
+from app.library.estimates import Outlook
+from app.library.imagery import Facts
+from app.library.sections import Row, Section
+from app.library.words import corners, metres, resolution, size
+from app.training.words import duration
+
+translate = QCoreApplication.translate
+
+
+def fact_sections(facts: Facts) -> list[Section]:
+    """The facts of imagery, for its card."""
+    unknown = translate("Library", "Not stated")
+    rows = [Row(translate("Library", "Kind"), kind_words(facts))]
+    if facts.host:
+        rows.append(Row(translate("Library", "Server"), facts.host))
+    if facts.places:
+        rows.append(Row(translate("Library", "Pictures"), f"{facts.places:,}"))
+    if facts.resolution_m:
+        rows.append(Row(translate("Library", "Resolution"), resolution(facts.resolution_m)))
+    if facts.zooms is not None:
+        low, high = facts.zooms
+        zooms = f"{low}" if low == high else translate("Library", "{0} to {1}").format(low, high)
+        rows.append(Row(translate("Library", "Zoom levels"), zooms))
+    if facts.spans_m is not None:
+        words = translate("Library", "{0} × {1}")
+        rows.append(Row(translate("Library", "Spans"), words.format(*map(metres, facts.spans_m))))
+    if facts.pixels is not None:
+        words = translate("Library", "{0} × {1} pixels")
+        rows.append(
+            Row(
+                translate("Library", "Picture"),
+                words.format(f"{facts.pixels[0]:,}", f"{facts.pixels[1]:,}"),
+            )
+        )
+    if facts.bytes:
+        text = size(facts.bytes)
+        if facts.files > 1:
+            text = translate("Library", "{0} in {1} files").format(text, f"{facts.files:,}")
+        rows.append(Row(translate("Library", "Size"), text))
+    if facts.crs:
+        rows.append(Row(translate("Library", "Coordinates"), facts.crs))
+    if facts.bounds is not None:
+        rows.append(Row(translate("Library", "From – to"), corners(facts.bounds)))
+    rows.append(Row(translate("Library", "From"), facts.attribution or unknown))
+    rows.append(Row(translate("Library", "Licence"), facts.licence or unknown))
+    if facts.terms:
+        rows.append(Row(translate("Library", "Terms"), facts.terms))
+    return [Section(facts.name, tuple(rows), facts.notes)]
+
+
+def kind_words(facts: Facts) -> str:
+    """What it is."""
+    if facts.pictures:
+        if facts.street:
+            return translate("Library", "Photos from the ground, each at its place")
+        return translate("Library", "Aerial pictures, each at its place")
+    return facts.kind
+
+
+def outlook_words(outlook: Outlook) -> str:
+    """What a build will take, in a line."""
+    if not outlook.tiles:
+        return translate("Library", "There is no tile in this area.")
+    parts = [
+        translate("Library", "{0} tiles").format(f"{outlook.tiles:,}"),
+        translate("Library", "about {0}").format(size(outlook.bytes)),
+    ]
+    if outlook.seconds is not None:
+        parts.append(translate("Library", "about {0}").format(duration(outlook.seconds)))
+    return " · ".join(parts)
+
+
+def outlook_details(outlook: Outlook) -> str:
+    """What else is to be known before a start."""
+    return "\n".join(outlook.notes)
+
+
+def consent_words(facts: Facts, outlook: Outlook) -> str:
+    """What a server will be asked for, by whose leave."""
+    words = translate("Library", "About {0} requests, {1}. They say which area you look at.")
+    lines = [words.format(f"{outlook.requests:,}", size(outlook.fetched_bytes))]
+    if facts.attribution:
+        lines.append(translate("Library", "Imagery: {0}").format(facts.attribution))
+    if facts.licence:
+        lines.append(translate("Library", "Licence: {0}").format(facts.licence))
+    terms = facts.terms or translate("Library", "not stated: make sure that you may fetch in bulk")
+    lines.append(translate("Library", "Terms: {0}").format(terms))
+    lines.append(
+        translate("Library", "After that the index is built and used without the network.")
+    )
+    return "\n".join(lines)
