@@ -24,7 +24,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="nadir", description="Find where a photo was taken, offline, from aerial imagery."
     )
-    parser.add_argument("photos", nargs="*", type=Path, help="photos to locate")
+    parser.add_argument(
+        "photos", nargs="*", type=Path, help="photos to locate; an encoder or an area is opened"
+    )
     parser.add_argument("--demo", action="store_true", help="open the demo, whatever was open last")
     parser.add_argument("--encoder", type=Path, metavar="DIR", help="the encoder to open")
     parser.add_argument("--index", type=Path, metavar="DIR", help="the area to open")
@@ -34,7 +36,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str] | None = None) -> int:
     """Run the window until it is closed; returns the exit code."""
-    options = parse(sys.argv[1:] if argv is None else argv)
+    options = sort_arguments(parse(sys.argv[1:] if argv is None else argv))
     logging.basicConfig(level=logging.WARNING, format="%(name)s: %(message)s")
     from app.map.scheme import register_scheme
 
@@ -73,6 +75,21 @@ def make_window(application: QApplication, preferences: Path | None = None):
     session.setParent(window)
     _catch(window)
     return window
+
+
+def sort_arguments(options: argparse.Namespace) -> argparse.Namespace:
+    """Tell encoders and areas from photos: file managers hand over whatever was opened with Nadir."""
+    from app.intake import CARD, MANIFEST, sort_paths
+
+    paths = []
+    for path in options.photos:
+        inner = next((path / name for name in (MANIFEST, CARD) if (path / name).is_file()), path)
+        paths.append(inner.absolute())
+    arrived = sort_paths(paths)
+    options.photos = arrived.files
+    options.encoder = options.encoder or next(iter(arrived.encoders), None)
+    options.index = options.index or next(iter(arrived.indexes), None)
+    return options
 
 
 def begin(window, options: argparse.Namespace) -> None:

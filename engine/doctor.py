@@ -14,6 +14,7 @@ from pathlib import Path
 from engine import __version__
 from engine.errors import NadirError
 from engine.shipped import (
+    frozen_folder,
     install_for_training,
     resources,
     sample_photos,
@@ -67,9 +68,10 @@ def examine() -> list[Finding]:
             f"{platform.system()} {platform.release()}, {platform.machine()}",
         ),
     ]
+    mend = "Run: python3 run.py" if frozen_folder() is None else "Install Nadir again"
     for names, topic, needed, remedy in (
-        (ENGINE_PACKAGES, "Engine", True, "Run: python3 run.py"),
-        (APP_PACKAGES, "Window", False, "Run: python3 run.py"),
+        (ENGINE_PACKAGES, "Engine", True, mend),
+        (APP_PACKAGES, "Window", False, mend),
         (
             TRAINING_PACKAGES,
             "Training",
@@ -150,6 +152,8 @@ def _devices() -> list[Finding]:
     findings = [Finding("Machine", "providers", True, False, said)]
     if CUDA not in present:
         remedy = "Only for a GPU: install onnxruntime-gpu in place of onnxruntime"
+        if frozen_folder() is not None:
+            remedy = "Only for a GPU: put onnxruntime-gpu beside the program, see READ_ME.txt"
         return [
             *findings,
             Finding("Machine", "GPU", False, False, "this onnxruntime has no CUDA", remedy),

@@ -11,8 +11,36 @@ TRAINING_NEEDS = ("torch", "onnx", "onnxscript", "safetensors", "scipy")
 
 def resources() -> Path:
     """The folder ``resources``: beside the packages, or inside the frozen program."""
-    frozen = getattr(sys, "_MEIPASS", None)
-    return (Path(frozen) if frozen else Path(__file__).resolve().parents[1]) / "resources"
+    inside = frozen_folder()
+    if inside is not None:
+        return inside / "resources"
+    root = Path(__file__).resolve().parents[1]
+    # The frozen program carries the engine as source too, in a folder of its own, for the Python that trains.
+    return next(
+        (place for place in (root / "resources", root.parent / "resources") if place.is_dir()),
+        root / "resources",
+    )
+
+
+def frozen_folder() -> Path | None:
+    """Where the frozen program keeps its files; None in a checkout."""
+    inside = getattr(sys, "_MEIPASS", None) if getattr(sys, "frozen", False) else None
+    return Path(inside) if inside else None
+
+
+def engine_source() -> Path:
+    """The folder in which another Python finds the package ``engine``."""
+    inside = frozen_folder()
+    return inside / "source" if inside is not None else Path(__file__).resolve().parents[1]
+
+
+def own_command() -> list[str]:
+    """How Nadir's command line is started as another process: by this Python, or by the frozen program itself."""
+    if frozen_folder() is None:
+        return [sys.executable, "-m", "engine"]
+    # On Windows a program with a window has no terminal; its twin beside it has.
+    twin = Path(sys.executable).with_name("nadir-cli.exe")
+    return [str(twin) if sys.platform == "win32" and twin.is_file() else sys.executable]
 
 
 def shipped_encoder() -> Path | None:
@@ -33,13 +61,24 @@ def sample_photos() -> list[Path]:
 def training_packages() -> str:
     """What to give pip so that one can train and import.
 
-    A checkout is named by its folder, a frozen program's needs one by one. Never by the name ``nadir``: at the public
-    index of packages that is another project.
+    A checkout is named by its folder, a frozen program's needs by the list it carries. Never by the name ``nadir``: at
+    the public index of packages that is another project.
     """
     root = Path(__file__).resolve().parents[1]
-    if not getattr(sys, "frozen", False) and (root / "pyproject.toml").is_file():
+    needs = training_requirements()
+    if needs is not None:
+        return f"-r {_quoted(str(needs))}"
+    if (root / "pyproject.toml").is_file():
         return f'"{root}[train]"'
     return " ".join(TRAINING_NEEDS)
+
+
+def training_requirements() -> Path | None:
+    """The frozen program's list of what a Python needs to train with it; None in a checkout."""
+    if frozen_folder() is None:
+        return None
+    needs = engine_source() / "training-requirements.txt"
+    return needs if needs.is_file() else None
 
 
 def install_for_training() -> str:

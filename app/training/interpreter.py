@@ -1,4 +1,4 @@
-"""The Python that trains: finding one that has what training needs, asking it things, running its tools. No Qt here.
+"""The Python that trains: finding one that has what training needs, asking it, running its tools. No widgets here.
 
 The window never imports torch. Whatever needs it is a short program of ``engine.training.probe`` or the command line,
 run by an interpreter that has it: this one, the checkout's own environment, or one the user chose.
@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import queue
+import shutil
 import subprocess
 import sys
 import threading
@@ -20,11 +21,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import engine
+from PySide6.QtCore import QStandardPaths
+
 from app.training import processes
 from engine.errors import TrainingError
 from engine.progress import Report
-from engine.shipped import training_packages
+from engine.shipped import engine_source, frozen_folder, training_packages
 
 NEEDED = ("torch", "onnx", "onnxscript", "numpy", "PIL", "engine")
 # Plain enough for any Python 3: says which of the modules named it can find.
@@ -61,41 +63,57 @@ class Interpreter:
     devices: tuple[Device, ...]
 
 
-def source_root() -> Path | None:
-    """The checkout this program runs from; None in a frozen build."""
-    if getattr(sys, "frozen", False):
-        return None
-    return Path(engine.__file__).resolve().parents[1]
-
-
 def candidates(chosen: str) -> list[Path]:
-    """Interpreters worth asking, in order."""
+    """Interpreters worth asking, in order.
+
+    The frozen program is no Python that can train: there it is the one that was set up for it, else what the PATH has.
+    """
     if chosen:
         return [Path(chosen)]
-    found = []
-    root = source_root()
-    if root is not None:
-        found.append(Path(sys.executable))
-        for name in ("bin/python", "Scripts/python.exe"):
-            found.append(root / ".venv" / name)
-    return list(dict.fromkeys(path for path in found if path.is_file()))
+    if frozen_folder() is None:
+        places = [Path(sys.executable)]
+        places += [
+            engine_source() / ".venv" / name for name in ("bin/python", "Scripts/python.exe")
+        ]
+    else:
+        places = [python_in(own_environment()), *pythons_on_path()]
+    return list(dict.fromkeys(path for path in places if path.is_file()))
+
+
+def own_environment() -> Path:
+    """Where the window sets up a Python for training; see :mod:`app.training.set_up`."""
+    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation)
+    return Path(place or Path.home() / ".nadir") / "training-python"
+
+
+def python_in(environment: Path) -> Path:
+    """The Python of a virtual environment."""
+    return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
+
+
+def pythons_on_path() -> list[Path]:
+    """The Pythons that may be new enough, by their names; each file once."""
+    names = ["python3", "python", *(f"python3.{minor}" for minor in range(15, 10, -1))]
+    found = {name: shutil.which(name) for name in names}
+    by_file = {Path(path).resolve(): Path(path) for path in found.values() if path}
+    return [path for path in by_file.values() if path.resolve() != Path(sys.executable).resolve()]
 
 
 def environment(token: str = "") -> dict[str, str]:
     """What is added to the environment of an interpreter: where the engine lies, and whose child it is."""
-    root = source_root()
     values = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-    if root is not None:
-        kept = os.environ.get("PYTHONPATH", "")
-        values["PYTHONPATH"] = os.pathsep.join([str(root), *([kept] if kept else [])])
+    kept = os.environ.get("PYTHONPATH", "")
+    values["PYTHONPATH"] = os.pathsep.join([str(engine_source()), *([kept] if kept else [])])
+    if frozen_folder() is not None:
+        values["PYTHONDONTWRITEBYTECODE"] = "1"  # the program's folder stays as it was installed
     if token:
         values[processes.TOKEN] = token
     return values
 
 
 def folder_to_run_in() -> Path:
-    """Where tools are started: the checkout, else the user's own folder."""
-    return source_root() or Path.home()
+    """Where tools are started: beside the engine."""
+    return engine_source()
 
 
 class MissingError(TrainingError):

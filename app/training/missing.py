@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from PySide6.QtGui import QGuiApplication
 from PySide6.QtWidgets import QFileDialog
 
 from app.bench import Load
 from app.notices import headline_of, remedy_of
+from app.training import set_up
 from app.training.interpreter import MissingError, install_command
 from app.training.model import Training
 from app.widgets import StateCard
@@ -19,10 +22,19 @@ class MissingCard(StateCard):
     def __init__(self, training: Training) -> None:
         super().__init__()
         self._training = training
+        training.set_up_changed.connect(self.refresh)
 
     def refresh(self) -> None:
         """Show how the search for an interpreter stands."""
-        if self._training.interpreter_load == Load.FAILED:
+        if self._training.setting_up is not None:
+            stop = (self.tr("Stop"), self._training.stop_setting_up)
+            self.say(
+                "train",
+                self.tr("Setting up Python for training…"),
+                self._training.setting_up,
+                [stop],
+            )
+        elif self._training.interpreter_load == Load.FAILED:
             self._say_missing(self._training.interpreter_error)
         else:
             self.say("train", self.tr("Looking for a Python that can train…"))
@@ -30,7 +42,9 @@ class MissingCard(StateCard):
     def _say_missing(self, error: NadirError | None) -> None:
         choose = (self.tr("Choose a Python…"), self.choose_python)
         again = (self.tr("Look again"), self._training.find_interpreter)
-        if isinstance(error, MissingError) and error.lacks:
+        if isinstance(error, MissingError) and self._training.can_set_up:
+            self._offer([choose, again])
+        elif isinstance(error, MissingError) and error.lacks:
             command = install_command(error.python)
             where = self.tr("{0} lacks {1}.").format(error.python, ", ".join(_names(error.lacks)))
             if error.python is None:
@@ -45,6 +59,28 @@ class MissingCard(StateCard):
             self.say("train", self.tr("Training needs PyTorch"), text, [copy, choose, again])
         elif error is not None:
             self.say("error", headline_of(error), remedy_of(error), [choose, again], error=True)
+
+    def _offer(self, others: list[tuple[str, Callable[[], object]]]) -> None:
+        """The frozen program: set a Python up, after its commands were read."""
+        steps = self._training.set_up_steps
+        if steps is None:
+            text = self.tr(
+                "Nadir comes without PyTorch, and no Python 3.11 or newer with its venv module was found to set it up "
+                "with. Install one (on Debian and Ubuntu: python3 and python3-venv; elsewhere from python.org), then "
+                "look again."
+            )
+            self.say("train", self.tr("Training needs Python and PyTorch"), text, others)
+            return
+        text = self.tr(
+            "Nadir comes without PyTorch. It can be set up in a folder of its own, over the network: 1 to 6 GB, "
+            "depending on this computer. These commands are run:\n\n{0}"
+        ).format(set_up.shown(steps))
+        run = (self.tr("Run these commands"), self._training.set_up)
+        copy = (
+            self.tr("Copy the commands"),
+            lambda: QGuiApplication.clipboard().setText(set_up.shown(steps)),
+        )
+        self.say("train", self.tr("Training needs PyTorch"), text, [run, copy, *others])
 
     def choose_python(self) -> None:
         """Ask for an interpreter."""

@@ -11,22 +11,24 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from PySide6.QtCore import QObject, QStandardPaths, QTimer, Signal
+from PySide6.QtCore import QObject, QStandardPaths, Qt, QTimer, Signal
 
 from app.bench import Load
 from app.jobs import Jobs
 from app.notices import Notices
 from app.settings.preferences import PreferenceStore
-from app.training import launch, work
-from app.training.interpreter import Interpreter
+from app.training import launch, set_up, work
+from app.training.interpreter import Interpreter, own_environment
 from app.training.runs import Look, Run, State, find_runs, read_launch, read_run
 from engine.errors import NadirError
 from engine.progress import Report
+from engine.shipped import training_requirements
 
 log = logging.getLogger(__name__)
 WATCH_MS = 500
 FAR_MS = 3000
 INTERPRETER, USE, FIND = "train-interpreter", "train-use", "train-find"
+SET_UP = "train-set-up"
 
 
 def default_root() -> Path:
@@ -43,7 +45,9 @@ class Training(QObject):
     chosen_changed = Signal()  # the one looked at; None: a new one is set up
     compared_changed = Signal()
     interpreter_changed = Signal()
+    set_up_changed = Signal()  # what is shown while a Python for training is set up
     live_changed = Signal()  # whether any is at work
+    _told_setting_up = Signal(str)  # from the worker's thread
     made = Signal(object)  # a work.Ready: an encoder, and an index for it
 
     def __init__(
@@ -61,6 +65,9 @@ class Training(QObject):
         self.interpreter: Interpreter | None = None
         self.interpreter_error: NadirError | None = None
         self.interpreter_load = Load.NONE
+        self.can_set_up = training_requirements() is not None  # the frozen program can
+        self.set_up_steps: list[list[str]] | None = None  # None: no Python was found to do it with
+        self.setting_up: str | None = None  # what it says meanwhile
         self.busy: set[Path] = set()  # runs that are being started, stopped or deleted
         self.using: Path | None = None  # the run whose encoder is being made
         self._opened = self._looking = False
@@ -70,6 +77,7 @@ class Training(QObject):
         self._watch.setInterval(FAR_MS)
         self._watch.timeout.connect(self._look)
         store.changed.connect(self._preferences_changed)
+        self._told_setting_up.connect(self._hear_setting_up, Qt.ConnectionType.QueuedConnection)
 
     @property
     def root(self) -> Path:
@@ -164,13 +172,22 @@ class Training(QObject):
             self.interpreter_error = error
             self.interpreter_changed.emit()
 
+        def look(report: Report) -> Interpreter:
+            try:
+                return work.find(chosen, report)
+            except NadirError:
+                if self.can_set_up:
+                    base = set_up.base_python()
+                    self.set_up_steps = None if base is None else set_up.commands(base)
+                raise
+
         def cancelled() -> None:
             self.interpreter_load = Load.NONE
             self.interpreter_changed.emit()
 
         self.jobs.start(
             self.tr("Looking for PyTorch"),
-            lambda report: work.find(chosen, report),
+            look,
             done=found,
             failed=missing,
             cancelled=cancelled,
@@ -178,6 +195,58 @@ class Training(QObject):
             key=INTERPRETER,
             quiet=True,
         )
+
+    def set_up(self) -> None:
+        """Run the commands that were shown, and look again."""
+        steps = self.set_up_steps
+        if steps is None or self.setting_up is not None:
+            return
+
+        def over() -> None:
+            self._say_setting_up(None)
+
+        def done(_: Path) -> None:
+            over()
+            # What was chosen before could not train; what was set up for it is found by itself.
+            self.store.change(python="")
+            self.find_interpreter()
+
+        def failed(error: NadirError) -> None:
+            over()
+            self.notices.post_error(error)
+
+        def run(report: Report) -> Path:
+            folder = own_environment()
+
+            def tell(done: int, total: int, text: str) -> None:
+                report(done, total, text)
+                self._told_setting_up.emit(text)
+
+            return set_up.set_up(steps, folder, tell)
+
+        self._say_setting_up("")
+        self.jobs.start(
+            self.tr("Setting up Python for training"),
+            run,
+            done=done,
+            failed=failed,
+            cancelled=over,
+            lane="tools",
+            key=SET_UP,
+        )
+
+    def stop_setting_up(self) -> None:
+        """Stop, and take away what was begun."""
+        self.jobs.cancel(SET_UP)
+
+    def _say_setting_up(self, text: str | None) -> None:
+        if text != self.setting_up:
+            self.setting_up = text
+            self.set_up_changed.emit()
+
+    def _hear_setting_up(self, text: str) -> None:
+        if self.setting_up is not None:
+            self._say_setting_up(text)
 
     def _preferences_changed(self) -> None:
         if self.store.now.python != self._python:

@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from engine.encoder.card import Branch
 from engine.errors import TrainingError, printable
+from engine.shipped import resources
 from engine.training.limits import check_limits
 from engine.training.schedules import SCHEDULES
 from engine.training.sections import (
@@ -36,7 +37,7 @@ from engine.training.sections import (
     ValidationSection,
 )
 
-RECIPES = Path(__file__).resolve().parents[2] / "resources" / "recipes"
+RECIPES = resources() / "recipes"
 
 
 @dataclass(frozen=True)
