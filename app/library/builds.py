@@ -29,7 +29,6 @@ from app.training.interpreter import environment, folder_to_run_in
 from app.training.runs import last_lines
 from engine.errors import IndexFolderError
 from engine.files import write_json
-from engine.library.items import INDEX
 from engine.shipped import own_command
 
 BUILDS, BUILD, AREA, EVENTS, ERRORS = (
@@ -39,6 +38,7 @@ BUILDS, BUILD, AREA, EVENTS, ERRORS = (
     "events.jsonl",
     "stderr.log",
 )
+INDEX = ".index"
 PAUSE = "pause"  # this file says that the end was wanted
 STOP_S = 20.0  # so long may a build take to end of itself
 CANCELLED = 130

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from PySide6.QtCore import QObject, QStandardPaths, QTimer, Signal
 
@@ -19,8 +19,10 @@ from app.notices import Notices
 from app.session import Session
 from app.settings.preferences import PreferenceStore
 from engine.errors import NadirError
-from engine.library import Check, Item, Kind
 from engine.shipped import resources
+
+if TYPE_CHECKING:
+    from engine.library import Check, Item, Kind
 
 WATCH_MS = 500
 SCAN, CHECK = "library-scan", "library-check"
@@ -172,7 +174,7 @@ class Library(QObject):
     def refresh(self) -> None:
         """Look at the disk anew."""
         root = self.root
-        shipped = tuple(work.scan(resources()))
+        shipped = resources()
         recent = (*self.store.now.recent_encoders, *self.store.now.recent_indexes)
         opened = [slot.path for slot in (self.session.bench.encoder, self.session.bench.index)]
         known = tuple(Path(path) for path in recent) + tuple(path for path in opened if path)
@@ -400,6 +402,8 @@ class Library(QObject):
         self._wanted = build.out
         self._watch.start()
         if self.of(build.out) is None:
+            from engine.library import Item
+
             self.entries.append(
                 Entry(Item("index", build.out, build.name, unfinished=True), "library")
             )

@@ -11,21 +11,11 @@ from typing import TYPE_CHECKING, Literal
 
 from app.library.builds import Build, find_builds
 from engine.errors import NadirError
-from engine.library import (
-    Check,
-    Item,
-    change_register,
-    check_item,
-    install,
-    look,
-    read_register,
-    scan,
-)
-from engine.library import remove as remove_item
 from engine.progress import Report
 
 if TYPE_CHECKING:
     from app.map.messages import Area
+    from engine.library import Check, Item
 
 log = logging.getLogger(__name__)
 
@@ -40,13 +30,14 @@ class Stock:
     builds: list[Build] = field(default_factory=list)
 
 
-def take_stock(
-    root: Path, shipped: tuple[Path, ...], known: tuple[Path, ...], report: Report
-) -> Stock:
+def take_stock(root: Path, shipped_folder: Path, known: tuple[Path, ...], report: Report) -> Stock:
     """Look at the library's folder, at what came with the program, and at what is known to lie elsewhere.
 
     Paths that were opened once and are gone are left out; those that the user listed are shown as missing.
     """
+    from engine.library import Item, look, read_register, scan
+
+    shipped = tuple(scan(shipped_folder))
     register = read_register(root)
     builds = find_builds(root)
     paths = dict.fromkeys(scan(root))
@@ -81,6 +72,8 @@ def bring_in(source: Path, root: Path, report: Report) -> Brought:
     Raises:
         NadirError: see :func:`engine.library.install`.
     """
+    from engine.library import Check, change_register, install, look, scan
+
     if source.name in ("manifest.json", "card.json"):
         source = source.parent
     if source.parent.resolve() == root.resolve() and not source.name.endswith(".zip"):
@@ -101,6 +94,8 @@ def bring_in(source: Path, root: Path, report: Report) -> Brought:
 
 def verify(path: Path, root: Path, report: Report) -> Check:
     """Check an item, and remember what was found."""
+    from engine.library import Check, change_register, check_item, look
+
     problems = check_item(path, report)
     check = Check.now(look(path).hash, problems)
     change_register(root, lambda known: known.with_check(path, check))
@@ -109,6 +104,9 @@ def verify(path: Path, root: Path, report: Report) -> Check:
 
 def remove(path: Path, root: Path, owned: bool) -> None:
     """Delete what lies in the library, forget what lies elsewhere."""
+    from engine.library import change_register
+    from engine.library import remove as remove_item
+
     if owned:
         remove_item(path, root)
         shutil.rmtree(root / ".builds" / path.stem, ignore_errors=True)
