@@ -46,6 +46,7 @@ KINDS = {"FLAT": {}, "HNSW": {"M": 24, "efConstruction": 200}, "IVF_SQ8": {"nlis
 EXACT = ("FLAT", "BRUTE_FORCE")
 _QUERIES = 256  # at a time, so that a search can be stopped
 _ROWS = 4096  # fetched at a time
+_SAME = 1e-6  # difference of scores that is rounding, for a query of length 1
 _SPARE = 16  # results asked for beyond k, to see whether equal scores go on behind it
 
 
@@ -160,7 +161,10 @@ class MilvusStore:
                     output_fields=[ID],
                     search_params={"metric_type": "IP", "params": self._search_params(asked)},
                 )
-                rows = [_row(hits) for hits in found]
+                rows = [
+                    _row(hits, _SAME * float(np.linalg.norm(query)))
+                    for hits, query in zip(found, queries, strict=True)
+                ]
             open_ended = any(len(s) == asked and s[k - 1] == s[-1] for s, _ in rows)
             if not open_ended or asked == MAX_RESULTS:
                 return [(scores[:k], ids[:k]) for scores, ids in rows]
@@ -178,7 +182,9 @@ class MilvusStore:
         if allowed.filter is None:
             return "" if allowed.mask.all() else of_ids(allowed.ids)
         if allowed.filter not in self._expressions:
-            self._expressions[allowed.filter] = expression_of(allowed.filter, self.positions)
+            self._expressions[allowed.filter] = expression_of(
+                allowed.filter, self.manifest.coverage, self.positions
+            )
         return self._expressions[allowed.filter]
 
     def count_of(self, expression: str) -> int:
@@ -241,11 +247,20 @@ class MilvusStore:
         self._client.close()
 
 
-def _row(hits: Any) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+def _row(hits: Any, same: float) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Scores, falling, and ids of a query's results.
+
+    A server adds up equal descriptors in different orders, so scores that follow each other closer than ``same`` are
+    equal.
+    """
     scores = np.array([hit["distance"] for hit in hits], np.float32)
     ids = np.array([hit[ID] for hit in hits], np.int64)
-    order = np.lexsort((ids, -scores))
-    return scores[order], ids[order]
+    order = np.argsort(-scores, kind="stable")
+    scores, ids = scores[order], ids[order]
+    first = np.flatnonzero(np.diff(scores, prepend=np.float32(np.inf)) < -same)
+    group = np.cumsum(np.isin(np.arange(len(scores)), first)) - 1
+    scores = scores[first][group] if len(first) else scores
+    return scores, ids[np.lexsort((ids, -scores))]
 
 
 def read_collection(client: Any, address: str, collection: str) -> Manifest:

@@ -17,6 +17,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from engine.geo import Bounds
 from engine.index.area import Area
 
 LEVELS = (6, 8, 10, 12, 14, 16, 18)
@@ -116,6 +117,25 @@ class CircleRegion:
         kinds[distance - reach > self._radius * tolerance] = OUTSIDE
         kinds[ordinary & ((distance + reach) * tolerance < self._radius)] = INSIDE
         return kinds
+
+    def keep(self, which: NDArray[np.intp]) -> None:
+        pass
+
+
+class BoxRegion:
+    """What may matter at all: a cell that touches the box counts as inside, so that it adds no edge of its own."""
+
+    def __init__(self, box: Bounds) -> None:
+        self._box = box
+
+    def classify(self, boxes: NDArray[np.float64], parents: NDArray[np.intp]) -> NDArray[np.int8]:
+        west, south, east, north = boxes.T
+        slack = 1e-6
+        near = (south <= self._box.north + slack) & (north >= self._box.south - slack)
+        width = min(self._box.width_deg, 360.0) + 2 * slack
+        start = self._box.west - slack
+        near &= ((west - start) % 360.0 <= width) | ((start - west) % 360.0 <= east - west)
+        return np.where(near, INSIDE, OUTSIDE).astype(np.int8)
 
     def keep(self, which: NDArray[np.intp]) -> None:
         pass

@@ -47,8 +47,8 @@ def connect(address: str, token: str = "") -> Any:
             None,
             HOW_TO_GET,
         ) from error
-    # Both print a trace of every failed call, which is answered in our own words.
-    for name in ("pymilvus", "milvus_lite"):
+    # They print a trace of every failed call, which is answered in our own words.
+    for name in ("pymilvus", "milvus_lite", "grpc._server"):
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     with plainly(address):
         return MilvusClient(uri=address, token=token, timeout=_SECONDS)

@@ -15,10 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine import geo
-from engine.index.milvus_cells import AreaRegion, CircleRegion, Region, cover
+from engine.index.milvus_cells import AreaRegion, BoxRegion, CircleRegion, Region, cover
 from engine.index.milvus_client import MilvusError
 
 if TYPE_CHECKING:
+    from engine.geo import Bounds
     from engine.index.filters import Filter
 
 ID, VECTOR, LAT, LON, EXTENT, SOURCE, SOURCE_KEY = (
@@ -50,10 +51,13 @@ def source_key(source: str) -> int:
     return int.from_bytes(digest[:8], "big", signed=True)
 
 
-def expression_of(filter: Filter, positions: Callable[[str], Iterable[Positions]]) -> str:
+def expression_of(
+    filter: Filter, coverage: Bounds, positions: Callable[[str], Iterable[Positions]]
+) -> str:
     """The expression that lets exactly the tiles of a filter answer; empty: all.
 
     Args:
+        coverage: the box that all tiles lie in.
         positions: gives ids, latitudes and longitudes, some at a time, of the tiles that an expression holds for.
 
     Raises:
@@ -71,6 +75,7 @@ def expression_of(filter: Filter, positions: Callable[[str], Iterable[Positions]
     if filter.area is not None:
         regions.append(AreaRegion(filter.area))
     if regions:
+        regions.append(BoxRegion(coverage))
         tests.append(_region(filter, regions, tests, positions))
     return " and ".join(f"({test})" for test in tests)
 

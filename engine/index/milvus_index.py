@@ -7,12 +7,15 @@ of tiles come from the imagery, which stays on this machine.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine import geo
+from engine.errors import ImageryError, IndexFolderError
 from engine.index.filters import Allowed, Filter, IdArray, Mask
+from engine.index.manifest import MANIFEST_FILE
 from engine.index.milvus import MilvusStore
 from engine.index.milvus_client import MilvusError
 from engine.index.milvus_filter import (
@@ -28,6 +31,9 @@ from engine.index.milvus_filter import (
 from engine.index.store import Index, NamedEncoder, check_encoder
 from engine.index.tiles import Tile
 
+if TYPE_CHECKING:
+    from engine.imagery import AerialSource
+
 Centres = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
@@ -35,6 +41,7 @@ class MilvusIndex(Index):
     """See :class:`engine.index.Index`. Made by :meth:`connect`."""
 
     _vectors: MilvusStore
+    _original: Index | None = None
 
     @staticmethod
     def connect(
@@ -49,7 +56,8 @@ class MilvusIndex(Index):
 
         Args:
             encoder: refuse the collection unless it was built with this one.
-            imagery: the original imagery, or a folder with it; None: pictures of tiles cannot be shown.
+            imagery: the original imagery, or the folder of the index that was uploaded; None: pictures of tiles cannot
+                be shown.
 
         Raises:
             MilvusError: see :meth:`MilvusStore.open`.
@@ -59,13 +67,65 @@ class MilvusIndex(Index):
         try:
             if encoder is not None:
                 check_encoder(Path(collection), store.manifest, encoder)
+            index = MilvusIndex(
+                Path(collection), store.manifest, store, MilvusTable(store), imagery
+            )
+            index._original = _uploaded(imagery, index.hash)
         except BaseException:
             store.close()
             raise
-        return MilvusIndex(Path(collection), store.manifest, store, MilvusTable(store), imagery)
+        return index
 
     def select(self, filter: Filter) -> Allowed:
         return MilvusAllowed(self._vectors, filter)
+
+    def crop(
+        self, tile_id: int, pixels: int, *, extent_m: float | None = None, missing: int = 0
+    ) -> NDArray[np.uint8]:
+        if self._original is not None:
+            return self._original.crop(tile_id, pixels, extent_m=extent_m, missing=missing)
+        return super().crop(tile_id, pixels, extent_m=extent_m, missing=missing)
+
+    def close(self) -> None:
+        super().close()
+        if self._original is not None:
+            self._original.close()
+
+    def _open_imagery(self) -> AerialSource:
+        from engine.imagery import open_imagery
+
+        if self._original is not None:
+            return self._original.imagery
+        if self._imagery_path is None:
+            raise ImageryError(
+                "pictures of tiles are not kept in Milvus",
+                self.path,
+                "Give the imagery, or the index that was uploaded, with --imagery",
+            )
+        source = open_imagery(self._imagery_path)
+        if source.fingerprint() not in {facts.fingerprint for facts in self.manifest.imagery}:
+            source.close()
+            raise ImageryError(
+                "this is not the imagery that the index was built from", self._imagery_path
+            )
+        return source
+
+
+def _uploaded(folder: Path | None, wanted: str) -> Index | None:
+    """The index in a folder; None where the folder is none, but imagery.
+
+    Raises:
+        IndexFolderError: it is another index than the one with the hash ``wanted``.
+    """
+    if folder is None or not (folder / MANIFEST_FILE).is_file():
+        return None
+    index = Index.open(folder)
+    if index.hash != wanted:
+        index.close()
+        raise IndexFolderError(
+            "this is not the index that was uploaded", folder, "Give the one that was"
+        )
+    return index
 
 
 class MilvusAllowed(Allowed):

@@ -125,12 +125,11 @@ def _create(client: Any, collection: str, manifest: Manifest, kind: str) -> None
     for name in (SOURCE_KEY, *map(cell_field, LEVELS)):
         indexes.add_index(name, index_type="INVERTED")
     client.create_collection(
-        collection,
-        schema=schema,
-        index_params=indexes,
-        properties={PROPERTY: text},
-        consistency_level="Strong",
+        collection, schema=schema, properties={PROPERTY: text}, consistency_level="Strong"
     )
+    # Not awaited one by one: nothing is there to be indexed yet, and the client looks twice a second.
+    client.create_index(collection, indexes, sync=False)
+    client.load_collection(collection)
 
 
 def _insert(

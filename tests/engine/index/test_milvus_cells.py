@@ -11,6 +11,7 @@ from engine.index import Area, area_from_geojson
 from engine.index.milvus_cells import (
     LEVELS,
     AreaRegion,
+    BoxRegion,
     CircleRegion,
     Cover,
     cell_numbers,
@@ -67,6 +68,21 @@ def test_any_circle(lat: float, lon: float, radius: float, seed: int) -> None:
     lons = geo.wrap_longitude(lon + (lons - lon) / max(np.cos(np.radians(lat)), 0.01))
     found = cover([CircleRegion(lat, lon, radius)])
     check(found, geo.distance_m(lat, lon, lats, lons) <= radius, lats, lons)
+
+
+@settings(max_examples=60, deadline=None)
+@given(LATS, LONS, st.sampled_from([0.001, 0.1, 5.0, 100.0]), st.integers(0, 1 << 30))
+def test_any_box(lat: float, lon: float, size: float, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    low, wide = lat - size * rng.random() / 2, size * rng.random() * 3.6
+    west, east = geo.wrap_longitude(lon), geo.wrap_longitude(lon + wide)
+    box = geo.Bounds(max(low, -90.0), float(west), min(low + size, 90.0), float(east))
+    lats, lons = positions(lat, lon, size, seed)
+    inside = (lats >= box.south) & (lats <= box.north)
+    inside &= (lons - box.west) % 360.0 <= box.width_deg
+    found = cover([BoxRegion(box), CircleRegion(lat, lon, 40_000_000.0)])
+    held, doubtful = inside_and_doubtful(found, lats, lons)
+    assert (held | doubtful)[inside].all()
 
 
 def test_an_area_and_a_circle_together() -> None:
