@@ -21,7 +21,7 @@ from engine.encoder.blocks import aligned_queries, block_scores
 from engine.encoder.card import FeatureKind
 from engine.errors import EncoderError, ImageryError, IndexFolderError
 from engine.localize.plan import make_plan
-from engine.localize.spreading import on_canvas, on_tile, over_photo
+from engine.localize.spreading import on_canvas, on_picture, on_tile, over_photo
 from engine.progress import Report, silent
 
 if TYPE_CHECKING:
@@ -55,9 +55,10 @@ class Evidence:
         photo_map: [H, W] on the query branch's input; on a canvas the photo's centre column is in the middle.
         photo_overlay: [h, w] the same over the photo itself, at most 512 pixels wide or high.
         tile_map: [P, P] over the tile, north up; None when the index has no imagery at hand. With several extents it
-            is over the nearest one, and adds up to that one's part.
-        tile_pixels: uint8 [P, P, 3], the tile, the nearest of several extents; None as above.
-        tiles: uint8, what the encoder was given: [P, P, 3], or [S, P, P, 3]; None as above.
+            is over the nearest one, and adds up to that one's part. Where the reference is a photo it lies over that
+            and has its shape, at most 512 pixels wide or high.
+        tile_pixels: uint8 [P, P, 3], the tile, the nearest of several extents, or the photo [H, W, 3]; None as above.
+        tiles: uint8, what the encoder was given: [P, P, 3], [S, P, P, 3], or the photo; None as above.
         bearings: [K] by direction: entry k is for -180 + (k + 0.5) * 360/K degrees from north; None for encoders
             that do not compare by bearing.
         seen: [K], the share of every bearing that the photo sees, aligned with ``bearings``; None as they are.
@@ -107,10 +108,13 @@ def explain(
         0
     ]
     report(1, 2, "Looking at the tile")
-    tiles, notices = _tile_pixels(candidate, encoder, index)
+    picture = _is_picture(candidate, index)
+    tiles, notices = _tile_pixels(candidate, encoder, index, picture)
     tile_features = None
     if tiles is None:
         tile = np.asarray(index.vectors(np.array([candidate.tile_id])), np.float32)[0]
+    elif picture:
+        tile, tile_features = encoder.picture_features(tiles)
     else:
         descriptors, features = encoder.tile_features(tiles[None])
         tile, tile_features = descriptors[0], features[0]
@@ -126,7 +130,12 @@ def explain(
     if tile_features is not None:
         by_extent = tile_features if several else tile_features[None]
         cells = [cell_parts(one, aligned.reshape(blocks, -1), kind) for one in by_extent]
-        tile_map = on_tile(cells[nearest], card.branches.reference, card.tile_up)
+        reference = card.branches.reference
+        if picture and tiles is not None and reference.projection == "plain":
+            size = _at_most(tiles.shape[0], tiles.shape[1])
+            tile_map = on_picture(cells[nearest], reference, size, card.tile_up)
+        else:
+            tile_map = on_tile(cells[nearest], reference, card.tile_up)
         if several:
             parts = extent_parts(cells, card, index.manifest.extent_m, kind)
             notices.append(extents_said(parts, nearest, kind))
@@ -134,8 +143,7 @@ def explain(
     around = branch.projection != "plain"
     photo_map = on_canvas(photo_cells, branch.input_size, roll if around else 0, around=around)
     height, width = query.photo.pixels.shape[:2]
-    scale = min(1.0, OVERLAY_PIXELS / max(height, width))
-    overlay_size = max(1, round(height * scale)), max(1, round(width * scale))
+    overlay_size = _at_most(height, width)
     overlay = over_photo(photo_map, branch, view, (height, width), overlay_size)
     report(2, 2, "Explained")
     return Evidence(
@@ -153,13 +161,26 @@ def explain(
     )
 
 
+def _at_most(height: int, width: int) -> tuple[int, int]:
+    """A size of the same shape, no side larger than :data:`OVERLAY_PIXELS`."""
+    scale = min(1.0, OVERLAY_PIXELS / max(height, width))
+    return max(1, round(height * scale)), max(1, round(width * scale))
+
+
+def _is_picture(candidate: Candidate, index: Index) -> bool:
+    """Whether a candidate is a picture of its own, not cut from imagery."""
+    return index.tiles([candidate.tile_id])[0].picture is not None
+
+
 def _tile_pixels(
-    candidate: Candidate, encoder: Encoder, index: Index
+    candidate: Candidate, encoder: Encoder, index: Index, picture: bool
 ) -> tuple[Pixels | None, list[str]]:
     card, side = encoder.card, encoder.card.branches.reference.tile_pixels
     assert side is not None  # the card was checked
     missing = card.branches.reference.missing_value
     try:
+        if picture:
+            return index.picture(candidate.tile_id), []
         if len(card.tile_extents_m) == 1:
             return index.crop(candidate.tile_id, side, missing=missing), []
         cuts = [
@@ -168,7 +189,8 @@ def _tile_pixels(
         ]
         return np.stack(cuts), []
     except (ImageryError, IndexFolderError) as error:
-        return None, [f"The tile cannot be shown: {error}"]
+        what = "photo" if index.manifest.kind == "street" else "tile"
+        return None, [f"The {what} cannot be shown: {error}"]
 
 
 def ground_extents(card: Card, extent_m: float) -> tuple[float, ...]:

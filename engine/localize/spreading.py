@@ -44,16 +44,24 @@ def on_tile(cells: FloatArray, branch: Branch, up: TileUp = "north") -> FloatArr
     Of an input that holds the tile with a margin, what lies on the margin is left out.
     """
     side = branch.tile_pixels or 0
+    if branch.projection != "polar":
+        return on_picture(cells, branch, (side, side), up)
     rows, columns = cells.shape
-    if branch.projection == "polar":
-        pixels, owners, weights = _polar_spread(rows, columns, branch)
-        drawn = np.bincount(pixels, weights * cells.ravel()[owners], side * side)
-        drawn = drawn.reshape(side, side)
-    else:
-        (height, width), at = branch.input_size, placement(side, side, branch)
-        down = _axis_spread(side, rows, at.top, at.height, height, wrap=False)
-        across = _axis_spread(side, columns, at.left, at.width, width, wrap=False)
-        drawn = down.T @ cells @ across
+    pixels, owners, weights = _polar_spread(rows, columns, branch)
+    drawn = np.bincount(pixels, weights * cells.ravel()[owners], side * side).reshape(side, side)
+    return (drawn[::-1, ::-1] if up == "south" else drawn).astype(np.float32)
+
+
+def on_picture(
+    cells: FloatArray, branch: Branch, size: tuple[int, int], up: TileUp = "north"
+) -> FloatArray:
+    """Cells [h, w] of a plain reference branch's input spread over a picture of this height and width, as
+    :func:`on_tile`."""
+    rows, columns = cells.shape
+    (height, width), at = branch.input_size, placement(*size, branch)
+    down = _axis_spread(size[0], rows, at.top, at.height, height, wrap=False)
+    across = _axis_spread(size[1], columns, at.left, at.width, width, wrap=False)
+    drawn = down.T @ cells @ across
     return (drawn[::-1, ::-1] if up == "south" else drawn).astype(np.float32)
 
 

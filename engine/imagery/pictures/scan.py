@@ -50,6 +50,7 @@ class Scan:
         lat, lon: [N] WGS84 degrees.
         heading_deg: [N] clockwise from north; NaN where it is not known. Of tiles 0, for north is up.
         extent_m: [N] metres along a tile's side; NaN of photos.
+        said_extent_m: [N] the same, as far as the dataset says it, whatever was given.
         sizes: [N] bytes.
         notes: what was decided and what was left out, plain sentences.
     """
@@ -61,6 +62,7 @@ class Scan:
     lon: NDArray[np.float64]
     heading_deg: NDArray[np.float64]
     extent_m: NDArray[np.float64]
+    said_extent_m: NDArray[np.float64]
     sizes: NDArray[np.int64]
     notes: tuple[str, ...]
 
@@ -128,6 +130,7 @@ def scan(path: Path, kind: Kind | None, extent_m: float | None, report: Report) 
         lon=facts.lon[chosen],
         heading_deg=headings,
         extent_m=extents,
+        said_extent_m=facts.extent_m[chosen],
         sizes=np.asarray(listing.sizes, np.int64)[chosen],
         notes=tuple(printable(note) for note in notes if note),
     )
@@ -276,7 +279,7 @@ def _extents(
     extents = facts.extent_m[chosen]
     note = ""
     of_vigor = vigor[chosen] & np.isnan(extents)
-    if of_vigor.any() and _are_vigor_size(root, [files[n] for n in chosen[of_vigor].tolist()]):
+    if of_vigor.any() and _are_vigor_size(root, [files[int(n)] for n in chosen[of_vigor]]):
         side = VIGOR_PIXELS * VIGOR_PIXEL_M * np.cos(np.radians(facts.lat[chosen]))
         extents = np.where(of_vigor, side, extents)
         note = (
@@ -296,9 +299,9 @@ def _extents(
 
 def _are_vigor_size(root: Path, files: Sequence[str]) -> bool:
     """Whether pictures, a sample of them where there are many, are of VIGOR's size; resized ones show what they may."""
-    for number in np.unique(np.linspace(0, len(files) - 1, _SAMPLE).round().astype(int)).tolist():
+    for number in np.unique(np.linspace(0, len(files) - 1, _SAMPLE).round().astype(int)):
         try:
-            facts = glance(root / files[number])
+            facts = glance(root / files[int(number)])
         except PhotoError:
             continue  # told when it is read
         if (facts.width, facts.height) != (VIGOR_PIXELS, VIGOR_PIXELS):

@@ -180,12 +180,13 @@ class PictureFolder:
         return self._found.files[number]
 
     def fingerprint(self) -> str:
-        """See :meth:`PictureSource.fingerprint`: of names, sizes, places, and the heads of some files."""
+        """See :meth:`PictureSource.fingerprint`: of names, sizes, places, what the dataset says of
+        extents, and the heads of some files."""
         found = self._found
         digest = hashlib.sha256(f"nadir-pictures {found.kind} {len(found.files)}\n".encode())
         for file in found.files:
             digest.update(file.encode("utf-8", "surrogateescape") + b"\n")
-        for column in (found.lat, found.lon, found.heading_deg, found.extent_m, found.sizes):
+        for column in (found.lat, found.lon, found.heading_deg, found.said_extent_m, found.sizes):
             digest.update(np.ascontiguousarray(column).tobytes())
         for number in np.unique(
             np.linspace(0, len(found.files) - 1, _HEADS).round().astype(int)
