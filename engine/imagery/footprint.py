@@ -109,11 +109,21 @@ def ring_of(reader: PixelReader, points: int = 8) -> FloatArray:
 
 
 def as_ring(lats: FloatArray, lons: FloatArray) -> FloatArray:
-    """One row of :func:`outlines` as longitude and latitude [n, 2]."""
+    """One row of :func:`outlines` as longitude and latitude [n, 2]; a rim around a pole is led over the pole."""
     good = np.isfinite(lats[:-1])
-    middle = wrap_longitude(lons[-1])
-    turned = middle + (lons[:-1][good] - middle + 180.0) % 360.0 - 180.0
-    return np.column_stack([turned, np.clip(lats[:-1][good], -90.0, 90.0)])
+    lat, lon = np.clip(lats[:-1][good], -90.0, 90.0), lons[:-1][good]
+    if not len(lon):
+        return np.zeros((0, 2))
+    steps = (np.diff(lon, append=lon[0]) + 180.0) % 360.0 - 180.0
+    start = wrap_longitude(lons[-1]) if np.isfinite(lons[-1]) else lon[0]
+    first = start + (lon[0] - start + 180.0) % 360.0 - 180.0
+    turned = first + np.concatenate([[0.0], np.cumsum(steps[:-1])])
+    ring = np.column_stack([turned, lat])
+    if abs(steps.sum()) > 180.0:
+        pole = 90.0 if lat.mean() > 0 else -90.0
+        end = turned[0] + 360.0 * np.sign(steps.sum())
+        ring = np.vstack([ring, [[end, lat[0]], [end, pole], [turned[0], pole]]])
+    return ring
 
 
 def window_of(reader: PixelReader, bounds: Bounds) -> tuple[int, int, int, int] | None:

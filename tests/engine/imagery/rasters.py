@@ -93,23 +93,26 @@ def ramp_raster(
     size: int = 160,
     turn_deg: float = 0.0,
     flipped: bool = False,
+    about: tuple[float, float] | None = None,
+    levels: float = LEVELS_PER_M,
+    **more: Any,
 ) -> Path:
-    """Red says how far east of the position a pixel lies, green how far north, ``LEVELS_PER_M`` levels a metre."""
+    """Red says how far east of a position a pixel lies, green how far north, so many levels a metre.
+
+    The raster's middle lies at ``lat``, ``lon``; distances are from there too, or from ``about``.
+    """
     placed = raster_transform(crs, lat, lon, pixel_m, size, turn_deg)
     if flipped:
         placed = placed @ Affine(1, 0, 0, 0, -1, size)
-    east, north = pixel_metres(crs, placed, size, lat, lon)
-    ramps = [MIDDLE + LEVELS_PER_M * east, MIDDLE + LEVELS_PER_M * north, np.full_like(east, 77)]
+    east, north = pixel_metres(crs, placed, size, *(about or (lat, lon)))
+    ramps = [MIDDLE + levels * east, MIDDLE + levels * north, np.full_like(east, 77)]
     bands = np.clip(np.round(np.stack(ramps)), 0, 255).astype(np.uint8)
-    return write_raster(path, bands, crs, placed, photometric="RGB")
+    return write_raster(path, bands, crs, placed, photometric="RGB", **more)
 
 
-def told_metres(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def told_metres(pixels: np.ndarray, levels: float = LEVELS_PER_M) -> tuple[np.ndarray, np.ndarray]:
     """East and north that the pixels of a ramp raster say."""
-    return (
-        (pixels[..., 0] - MIDDLE) / LEVELS_PER_M,
-        (pixels[..., 1] - MIDDLE) / LEVELS_PER_M,
-    )
+    return (pixels[..., 0] - MIDDLE) / levels, (pixels[..., 1] - MIDDLE) / levels
 
 
 def expected_metres(extent_m: float, pixels: int) -> tuple[np.ndarray, np.ndarray]:
