@@ -130,6 +130,11 @@ class Manifest:
         return self.extents_m[0] if self.extents_m else 0.0
 
     @property
+    def pictures(self) -> bool:
+        """Whether its rows are pictures with places of their own, on no grid, and not tiles cut from imagery."""
+        return self.stride_m == 0
+
+    @property
     def attribution(self) -> str:
         """Whose all the imagery is."""
         return _joined(facts.attribution for facts in self.imagery)

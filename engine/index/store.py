@@ -13,12 +13,14 @@ from engine.errors import ImageryError, IndexFolderError
 from engine.geo import Bounds
 from engine.index.area import Area
 from engine.index.filters import Allowed, Filter, select
+from engine.index.held import HeldImagery
 from engine.index.manifest import (
     MANIFEST_FILE,
     TILES_FILE,
     Manifest,
     read_manifest,
 )
+from engine.index.mapped import MappedTiles
 from engine.index.tiles import Tile, TileTable
 from engine.index.vector_store import VectorStore, open_store
 from engine.progress import Report, silent
@@ -90,6 +92,7 @@ class Index:
         self._table = table
         self._imagery_path = imagery
         self._imagery: AerialSource | None = None
+        self._held = HeldImagery(path, path / manifest.folder, manifest, imagery)
         self._lock = threading.Lock()
 
     @staticmethod
@@ -114,10 +117,21 @@ class Index:
         manifest = read_manifest(folder)
         if encoder is not None:
             check_encoder(folder, manifest, encoder)
+        files = files_folder(folder, manifest)
         for name, facts in manifest.files.items():
-            check_file(folder, name, facts.bytes)
-        vectors = open_store(folder, manifest)
-        table = TileTable(folder / TILES_FILE, manifest.count)
+            check_file(files, name, facts.bytes)
+        for stray in files.glob("vectors.*"):
+            if stray.name not in manifest.files:
+                raise IndexFolderError(f"the manifest does not list {stray.name}", folder, _AGAIN)
+        vectors = open_store(files, manifest)
+        try:
+            if manifest.version == 1:
+                table: Table = TileTable(files / TILES_FILE, manifest.count)
+            else:
+                table = MappedTiles(files, manifest)
+        except BaseException:
+            vectors.close()
+            raise
         return Index(folder, manifest, vectors, table, imagery)
 
     def search(
@@ -174,7 +188,23 @@ class Index:
 
     def within(self, area: Area) -> NDArray[np.int64]:
         """Ids of the tiles whose centres lie in an area."""
+        if isinstance(self._table, MappedTiles):
+            return self._table.within(area)
         return np.flatnonzero(area.contains(*self.centres)).astype(np.int64)
+
+    @property
+    def extents(self) -> NDArray[np.float32]:
+        """Metres along each tile's side [N], by id; 0 of photos."""
+        if isinstance(self._table, MappedTiles):
+            return self._table.extents
+        return np.broadcast_to(np.float32(self.manifest.extent_m), (self.manifest.count,))
+
+    @property
+    def sources(self) -> NDArray[np.uint16]:
+        """Which of the manifest's imageries each tile is from [N], by id."""
+        if isinstance(self._table, MappedTiles):
+            return self._table.sources
+        return np.broadcast_to(np.uint16(0), (self.manifest.count,))
 
     @property
     def coverage(self) -> Bounds:
@@ -183,10 +213,11 @@ class Index:
 
     @property
     def imagery(self) -> AerialSource:
-        """The imagery the tiles were cut from; opened when first asked for.
+        """The imagery the tiles were cut from, all of it as one; opened when first asked for.
 
         Raises:
-            ImageryError: the index does not hold it and it was not found, or it is not the same.
+            ImageryError: the index does not hold it and it was not found, it is not the same, or the rows are
+                pictures.
         """
         with self._lock:
             if self._imagery is None:
@@ -196,7 +227,7 @@ class Index:
     def crop(
         self, tile_id: int, pixels: int, *, extent_m: float | None = None, missing: int = 0
     ) -> NDArray[np.uint8]:
-        """What a tile looks like: uint8 [P, P, 3], north up.
+        """What a tile looks like: uint8 [P, P, 3], north up. A photo is seen whole, with a margin.
 
         Args:
             extent_m: metres along a side, about the tile's centre; None: the tile's own.
@@ -206,8 +237,25 @@ class Index:
             ImageryError: see :attr:`imagery`.
         """
         (tile,) = self.tiles([tile_id])
+        if tile.picture is not None:
+            from engine.imagery.pictures import letterboxed
+
+            return letterboxed(self.picture(tile_id), pixels, missing)
         extent = tile.extent_m if extent_m is None else extent_m
-        return self.imagery.cut(tile.lat, tile.lon, extent, pixels, missing=missing)[0]
+        several = len(self.manifest.imagery) > 1
+        imagery = self._held.aerial(tile.source_number) if several else self.imagery
+        return imagery.cut(tile.lat, tile.lon, extent, pixels, missing=missing)[0]
+
+    def picture(self, tile_id: int) -> NDArray[np.uint8]:
+        """The whole picture [H, W, 3], upright, of a reference that is one: a photo, or a dataset's tile.
+
+        Raises:
+            ImageryError: it is none, or the index does not hold it and it was not found where it lay.
+        """
+        (tile,) = self.tiles([tile_id])
+        if tile.picture is None:
+            raise ImageryError("its tiles are cut from imagery; they are no pictures", self.path)
+        return self._held.picture(tile.source_number, tile.picture)
 
     def close(self) -> None:
         """Let go of the files."""
@@ -215,6 +263,7 @@ class Index:
             if self._imagery is not None:
                 self._imagery.close()
                 self._imagery = None
+            self._held.close()
         self._table.close()
         self._vectors.close()
 
@@ -225,26 +274,7 @@ class Index:
         self.close()
 
     def _open_imagery(self) -> AerialSource:
-        from engine.imagery import open_imagery
-        from engine.imagery.raster import RasterSource
-
-        facts = self.manifest.imagery[0]
-        if facts.file is not None:
-            # Only this file is covered by the manifest's checksums, so nothing beside it may have a say.
-            return RasterSource(self.path / facts.file, sidecars=False)
-        beside = self.path.parent / Path(facts.name).name
-        source_path = self._imagery_path or beside
-        if not source_path.exists():
-            raise ImageryError(
-                f"this index does not hold its imagery, and {facts.name} is not beside it",
-                self.path,
-                "Put the imagery next to the index's folder",
-            )
-        source = open_imagery(source_path)
-        if source.fingerprint() != facts.fingerprint:
-            source.close()
-            raise ImageryError("this is not the imagery that the index was built from", source_path)
-        return source
+        return self._held.whole()
 
 
 def index_folder(path: Path | str) -> Path:
@@ -265,6 +295,20 @@ def index_folder(path: Path | str) -> Path:
             "this index is not finished", folder, "Continue with: nadir index build --resume"
         )
     return folder
+
+
+def files_folder(folder: Path, manifest: Manifest) -> Path:
+    """Where the files of an index lie.
+
+    Raises:
+        IndexFolderError: the manifest names a folder inside the index that is not there, or a link.
+    """
+    if not manifest.folder:
+        return folder
+    files = folder / manifest.folder
+    if files.is_symlink() or not files.is_dir():
+        raise IndexFolderError(f"its folder {manifest.folder} is missing", folder, _AGAIN)
+    return files
 
 
 def check_encoder(folder: Path, manifest: Manifest, encoder: NamedEncoder) -> None:

@@ -6,6 +6,7 @@ read from them is checked.
 
 from __future__ import annotations
 
+import math
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -25,13 +26,17 @@ _VERIFY = "Check it with: nadir index verify"
 
 @dataclass(frozen=True)
 class Tile:
-    """One reference tile.
+    """One reference: a tile, or a photo of the street.
 
     Args:
         id: its row in the vectors.
-        lat, lon: its centre, WGS84.
-        extent_m: metres along a side.
-        source: the name of the imagery it was cut from.
+        lat, lon: its centre, or where it was taken, WGS84.
+        extent_m: metres along a side; 0 of a photo.
+        source: the name of the imagery it was cut from, or of the pictures it is one of.
+        picture: of a reference that is a picture of its own: its number among them; else None.
+        heading_deg: where a photo was taken towards, clockwise from north; None: not known.
+        name: of a picture's file.
+        source_number: which of the manifest's imageries it is from.
     """
 
     id: int
@@ -39,6 +44,10 @@ class Tile:
     lon: float
     extent_m: float
     source: str
+    picture: int | None = None
+    heading_deg: float | None = None
+    name: str = ""
+    source_number: int = 0
 
     @property
     def bounds(self) -> geo.Bounds:
@@ -72,12 +81,13 @@ class TileTable:
         except sqlite3.Error as error:
             raise self._damaged(error) from error
         try:
-            self._check_schema()
+            self._columns = self._check_schema()
         except BaseException:
             self._connection.close()
             raise
 
-    def _check_schema(self) -> None:
+    def _check_schema(self) -> str:
+        """The columns that are read of a row; those of pictures where the table has them."""
         kinds = dict(
             self._query(
                 "SELECT name, substr(sql, 1, 60) FROM sqlite_schema WHERE name IN ('tiles','rtree_tiles_geom')"
@@ -86,9 +96,13 @@ class TileTable:
         table, tree = (str(kinds.get(name, "")).upper() for name in ("tiles", "rtree_tiles_geom"))
         if not table.startswith("CREATE TABLE") or "USING RTREE" not in tree:
             raise self._damaged("it holds no tiles")
-        last = self._query("SELECT max(id), min(id) FROM tiles")[0]
+        # Each on its own is looked up; together they would be searched for in all rows.
+        last = self._query("SELECT (SELECT max(id) FROM tiles), (SELECT min(id) FROM tiles)")[0]
         if last != (self.count - 1, 0):
             raise self._damaged(f"it does not hold the {self.count:,} tiles of the manifest")
+        names = {row[0] for row in self._query("SELECT name FROM pragma_table_info('tiles')")}
+        more = ", picture, heading_deg, name" if "picture" in names else ""
+        return f"id, lat, lon, extent_m, source{more}"
 
     def centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Latitudes and longitudes of all tiles by id; read once."""
@@ -124,7 +138,7 @@ class TileTable:
             part = wanted[first : first + _ROWS_A_QUERY]
             marks = ",".join("?" * len(part))
             for row in self._query(
-                f"SELECT id, lat, lon, extent_m, source FROM tiles WHERE id IN ({marks})", part
+                f"SELECT {self._columns} FROM tiles WHERE id IN ({marks})", part
             ):
                 found[row[0]] = self._tile(row)
         try:
@@ -219,13 +233,27 @@ class TileTable:
             self._connection.close()
 
     def _tile(self, row: Sequence[Any]) -> Tile:
+        heading = name = picture = None
+        if len(row) > 5:
+            picture, heading, name = row[5:8]
         try:
             tile = Tile(
-                int(row[0]), float(row[1]), float(row[2]), float(row[3]), str(row[4])[:1000]
+                id=int(row[0]),
+                lat=float(row[1]),
+                lon=float(row[2]),
+                extent_m=float(row[3]),
+                source=str(row[4])[:1000],
+                picture=None if picture is None else int(picture),
+                heading_deg=None if heading is None else float(heading) % 360.0,
+                name="" if name is None else str(name)[:1000],
             )
         except (TypeError, ValueError) as error:
             raise self._damaged(error) from error
-        good = abs(tile.lat) <= 90 and abs(tile.lon) <= 180 and 0 < tile.extent_m < 1e6
+        # A photo of the street covers no ground that is known.
+        least = 0.0 if tile.picture is None else -1e-9
+        good = abs(tile.lat) <= 90 and abs(tile.lon) <= 180 and least < tile.extent_m < 1e6
+        good &= tile.picture is None or 0 <= tile.picture < 1 << 40
+        good &= tile.heading_deg is None or math.isfinite(tile.heading_deg)
         if not good:
             raise self._damaged(f"tile {tile.id} does not lie on the Earth")
         return tile
