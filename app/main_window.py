@@ -155,7 +155,7 @@ class MainWindow(QMainWindow):
         if self._shelves is None:
             from app.library.workspace import LibraryWorkspace
 
-            self._shelves = LibraryWorkspace(self.library)
+            self._shelves = LibraryWorkspace(self.library, self.training)
             self._shelves.used.connect(lambda: self.show_workspace(LOCATE))
             self._pages.addWidget(self._shelves)
         return self._shelves

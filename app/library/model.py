@@ -256,11 +256,12 @@ class Library(QObject):
             self.jobs.start(
                 self.tr("Adding {0}").format(source.name),
                 lambda report, source=source: work.bring_in(source, root, report),
-                done=self._brought,
+                done=self.brought,
                 lane="library",
             )
 
-    def _brought(self, brought: work.Brought) -> None:
+    def brought(self, brought: work.Brought) -> None:
+        """Something was brought in: tell, and look at it."""
         name = brought.path.name
         if brought.how == "there":
             self.notices.post("info", self.tr("{0} was in the library already.").format(name))
@@ -272,7 +273,7 @@ class Library(QObject):
         else:
             self.notices.post("info", self.tr("{0} was checked and added.").format(name))
         self._wanted = brought.path
-        self.refresh()
+        self.refresh()  # which chooses it, too
         self.installed.emit(brought.path)
 
     def verify(self, path: Path) -> None:

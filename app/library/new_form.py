@@ -128,7 +128,6 @@ class NewForm(QWidget):
         self.more.toggled.connect(self._toggle_more)
         self.extents = QLineEdit()
         self.extents.setAccessibleName(self.tr("Tiles' sides in metres"))
-        self.extents_words = label(size="small", muted=True, wrap=True)
         self.stride = QDoubleSpinBox()
         self.stride.setRange(0.0, 10_000.0)
         self.stride.setDecimals(1)

@@ -46,7 +46,7 @@ def fact_sections(facts: Facts) -> list[Section]:
     if facts.crs:
         rows.append(Row(translate("Library", "Coordinates"), facts.crs))
     if facts.bounds is not None:
-        rows.append(Row(translate("Library", "From – to"), corners(facts.bounds)))
+        rows.append(Row(translate("Library", "Corners"), corners(facts.bounds)))
     rows.append(Row(translate("Library", "From"), facts.attribution or unknown))
     rows.append(Row(translate("Library", "Licence"), facts.licence or unknown))
     if facts.terms:

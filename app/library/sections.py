@@ -108,7 +108,7 @@ def _index_sections(entry: Entry, manifest: Manifest, library: Library) -> list[
     lat, lon = manifest.coverage.centre
     ground = [
         Row(translate("Library", "Centre"), position(lat, lon)),
-        Row(translate("Library", "From – to"), corners(manifest.coverage)),
+        Row(translate("Library", "Corners"), corners(manifest.coverage)),
     ]
     if manifest.stride_m and manifest.kind == "aerial":
         covered = manifest.count * manifest.stride_m**2 / max(1, len(manifest.extents_m))

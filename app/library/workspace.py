@@ -10,10 +10,13 @@ from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSplitter, QStack
 
 from app.intake import Arrived
 from app.library.ground import GroundMap
+from app.library.import_page import ImportPage
+from app.library.importing import ENDINGS
 from app.library.item_list import ItemList
 from app.library.item_page import ItemPage
 from app.library.model import Library
 from app.library.new_index import NewIndexPage
+from app.training.model import Training
 from app.widgets import StateCard
 from engine.library import kind_of
 
@@ -34,7 +37,7 @@ class LibraryWorkspace(QWidget):
 
     used = Signal()  # something is being opened in Locate
 
-    def __init__(self, library: Library) -> None:
+    def __init__(self, library: Library, training: Training) -> None:
         super().__init__()
         self._library = library
         self.list = ItemList(library)
@@ -43,7 +46,8 @@ class LibraryWorkspace(QWidget):
         self.empty = StateCard()
         self.stack = QStackedWidget()
         self.new = NewIndexPage(library, self.ground)
-        for page in (self.page, self.new, self.empty):
+        self.imports = ImportPage(library, training)
+        for page in (self.page, self.new, self.imports, self.empty):
             self.stack.addWidget(page)
         self.stack.setMinimumWidth(LEAST_PAGE)
         self.ground.setMinimumWidth(LEAST_MAP)
@@ -75,12 +79,16 @@ class LibraryWorkspace(QWidget):
         with_map = making or (entry is not None and entry.item.kind == "index")
         if entry is None:
             self._say_empty()
-        shown = self.new if making else self.page if entry is not None else self.empty
+        shown: QWidget = self.page if entry is not None else self.empty
+        if library.page != "item":
+            shown = self.new if making else self.imports
         changed = self.stack.currentWidget() is not shown
         if changed and self.stack.currentWidget() is self.new:
             self.new.leave()
         self.stack.setCurrentWidget(shown)
         self.ground.setVisible(with_map)
+        if shown is self.imports and changed:
+            self.imports.open()
         if making and changed:
             self.ground.clear()
             self.new.show_map()
@@ -125,6 +133,11 @@ class LibraryWorkspace(QWidget):
         items += [path for path in arrived.files if kind_of(path) is not None]
         if items:
             self._library.install(items)
+            return True
+        weights = [path for path in arrived.files if path.name.lower().endswith(ENDINGS)]
+        if weights:
+            self._library.show("import")
+            self.imports.set_checkpoint(weights[-1])
             return True
         imagery = [path for path in arrived.files if _may_be_imagery(path)]
         if imagery:

@@ -204,8 +204,14 @@ def probe(python: Path, arguments: Sequence[str], report: Report) -> Iterator[di
     yield from run_tool([str(python), "-m", "engine.training.probe", *arguments], report)
 
 
-def run_tool(command: Sequence[str], report: Report) -> Iterator[dict[str, Any]]:
-    """Run a tool that speaks JSON lines; other lines it prints are passed over. Cancelling ends its whole family."""
+def run_tool(
+    command: Sequence[str], report: Report, *, said: Callable[[str], object] | None = None
+) -> Iterator[dict[str, Any]]:
+    """Run a tool that speaks JSON lines. Cancelling ends its whole family.
+
+    Args:
+        said: told the other lines that it prints, which are passed over otherwise.
+    """
     token = f"tool-{os.getpid()}-{time.monotonic_ns()}"
     try:
         process = subprocess.Popen(
@@ -245,6 +251,8 @@ def run_tool(command: Sequence[str], report: Report) -> Iterator[dict[str, Any]]
                     break
                 event = _event(line)
                 if event is None:
+                    if said is not None:
+                        said(line)
                     continue
                 if event["event"] == "error":
                     remedy = str(event.get("remedy") or "")

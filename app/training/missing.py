@@ -19,9 +19,11 @@ from engine.errors import NadirError
 class MissingCard(StateCard):
     """Says what is missing where, and how to get it."""
 
-    def __init__(self, training: Training) -> None:
+    def __init__(self, training: Training, headline: str = "") -> None:
+        """``headline``: what it is that needs it; training by default."""
         super().__init__()
         self._training = training
+        self._headline_words = headline or self.tr("Training needs PyTorch")
         training.set_up_changed.connect(self.refresh)
 
     def refresh(self) -> None:
@@ -56,7 +58,7 @@ class MissingCard(StateCard):
                 self.tr("Copy the command"),
                 lambda: QGuiApplication.clipboard().setText(command),
             )
-            self.say("train", self.tr("Training needs PyTorch"), text, [copy, choose, again])
+            self.say("train", self._headline_words, text, [copy, choose, again])
         elif error is not None:
             self.say("error", headline_of(error), remedy_of(error), [choose, again], error=True)
 
@@ -80,7 +82,7 @@ class MissingCard(StateCard):
             self.tr("Copy the commands"),
             lambda: QGuiApplication.clipboard().setText(set_up.shown(steps)),
         )
-        self.say("train", self.tr("Training needs PyTorch"), text, [run, copy, *others])
+        self.say("train", self._headline_words, text, [run, copy, *others])
 
     def choose_python(self) -> None:
         """Ask for an interpreter."""
