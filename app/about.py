@@ -78,18 +78,23 @@ def about_index(index: Index) -> Rows:
     """An index's manifest, as people read it."""
     manifest = index.manifest
     lat, lon = index.coverage.centre
-    rows = [
-        (translate("About", "Centre"), f"{lat:.5f}, {lon:.5f}"),
-        (translate("About", "Tiles"), f"{manifest.count:,}"),
-        (
-            translate("About", "A tile's side"),
-            translate("About", "{0} m").format(f"{manifest.extent_m:.0f}"),
-        ),
-        (
-            translate("About", "Stride"),
-            translate("About", "{0} m").format(f"{manifest.stride_m:g}"),
-        ),
-        (translate("About", "Imagery from"), manifest.attribution),
+    metres = translate("About", "{0} m")
+    rows = [(translate("About", "Centre"), f"{lat:.5f}, {lon:.5f}")]
+    if manifest.kind == "street":
+        rows += [
+            (translate("About", "Photos of the street"), f"{manifest.count:,}"),
+            (translate("About", "Photos from"), manifest.attribution),
+        ]
+    else:
+        side = metres.format(f"{manifest.extent_m:.0f}")
+        stride = metres.format(f"{manifest.stride_m:g}") if manifest.stride_m else ""
+        rows += [
+            (translate("About", "Tiles"), f"{manifest.count:,}"),
+            (translate("About", "A tile's side"), side),
+            (translate("About", "Stride"), stride),
+            (translate("About", "Imagery from"), manifest.attribution),
+        ]
+    rows += [
         (translate("About", "Licence"), manifest.licence),
         (translate("About", "Made with encoder"), manifest.encoder_name),
         (translate("About", "Hash"), index.hash),

@@ -53,7 +53,7 @@ class EvidencePictures:
     """What a candidate's evidence looks like, ready to be drawn.
 
     Attributes:
-        tile: the candidate's tile, north up; ``None`` where it cannot be cut.
+        tile: the candidate's tile, north up, or the photo that it is; ``None`` where it cannot be had.
         photo_heat: over the photo as displayed; ``None`` where the encoder gives no evidence.
         tile_heat: over the tile.
         kind: "contributions", which add up to the score, or "attention".
@@ -81,6 +81,7 @@ class ComparePictures:
         radii_m: the tile rows' distance from its centre, metres, far to near.
         parts: what each of K bearings adds to the score, from south clockwise; empty where it has no such parts.
         seen: the share of each bearing that the photo sees.
+        caption: what stands under pictures that are not aligned.
     """
 
     rank: int
@@ -94,6 +95,7 @@ class ComparePictures:
     seen: tuple[float, ...]
     centre_deg: float
     aligned: bool = True
+    caption: str = ""
 
 
 @dataclass(eq=False)

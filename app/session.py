@@ -298,7 +298,7 @@ class Session(QObject):
         candidate, heading = self.candidate, item.heading_deg
         if not answer.crops:
             self.jobs.start(
-                self.tr("Cutting tiles"),
+                self.tr("Fetching photos") if result.of_photos else self.tr("Cutting tiles"),
                 lambda report: tasks.crops(result, pair[1], report),
                 done=lambda crops: self._have_crops(answer, crops),
                 key=CROPS,
@@ -318,7 +318,7 @@ class Session(QObject):
         elif self.comparing and candidate.rank not in answer.compare:
             parts = answer.evidence[candidate.rank].raw
             self.jobs.start(
-                self.tr("Unrolling the tile"),
+                self.tr("Fetching photos") if result.of_photos else self.tr("Unrolling the tile"),
                 lambda report: tasks.compare(photo, view, candidate, heading, parts, *pair, report),
                 done=lambda pictures: self._have_comparison(answer, pictures),
                 key=COMPARE,

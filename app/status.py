@@ -105,6 +105,8 @@ class StatusLine(QFrame):
         elif index is not None:
             words = self.tr("Ready. {0} tiles of {1} m.")
             manifest = index.manifest
+            if manifest.kind == "street":
+                words = self.tr("Ready. {0} photos of the street.")
             self.fact.setText(words.format(f"{manifest.count:,}", f"{manifest.extent_m:.0f}"))
         else:
             self.fact.setText("")

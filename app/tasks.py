@@ -126,17 +126,27 @@ def warm_up(encoder: Encoder, index: Index, report: Report) -> None:
 
 
 def crops(result: Result, index: Index, report: Report) -> dict[int, QImage]:
-    """The tiles of all candidates, by rank; those that cannot be cut are left out."""
+    """The tiles or photos of all candidates, by rank; those that cannot be had are left out."""
     from app.ramp import image_from_array
 
     found = {}
     for done, candidate in enumerate(result.candidates):
         report(done, len(result.candidates), "")
         try:
-            found[candidate.rank] = image_from_array(index.crop(candidate.tile_id, CROP))
+            if result.of_photos:
+                found[candidate.rank] = _at_most(_picture(candidate, index), 2 * CROP)
+            else:
+                found[candidate.rank] = image_from_array(index.crop(candidate.tile_id, CROP))
         except NadirError:
             continue  # the evidence says why
     return found
+
+
+def _picture(candidate: Candidate, index: Index) -> QImage:
+    """The whole photo that a candidate is, of an index of photos."""
+    from app.ramp import image_from_array
+
+    return image_from_array(index.picture(candidate.tile_id))
 
 
 def evidence(
@@ -154,7 +164,10 @@ def evidence(
 
     tile, why = None, ""
     try:
-        tile = image_from_array(index.crop(candidate.tile_id, TILE))
+        if index.manifest.kind == "street":
+            tile = _at_most(_picture(candidate, index), UNROLLED[0])
+        else:
+            tile = image_from_array(index.crop(candidate.tile_id, TILE))
     except NadirError as error:
         why = str(error)
     report(1, 3, "")
@@ -253,11 +266,19 @@ def _side_by_side(
     """For an encoder that answers no heading: nothing says which bearing of the tile the photo shows."""
     from app.ramp import heat_image, image_from_array
 
+    words = QCoreApplication.translate(
+        "Compare", "This encoder answers no heading: the tile is north up, the photo as it is."
+    )
+    if index.manifest.kind == "street":
+        tile = _at_most(_picture(candidate, index), UNROLLED[0])
+        words = _matched_said(candidate)
+    else:
+        tile = image_from_array(index.crop(candidate.tile_id, TILE))
     tile_map = parts.tile_map if parts is not None else None
     return ComparePictures(
         rank=candidate.rank,
         photo=_at_most(image_from_array(photo.pixels), UNROLLED[0]),
-        tile=image_from_array(index.crop(candidate.tile_id, TILE)),
+        tile=tile,
         photo_heat=heat_image(parts.photo_overlay) if parts is not None else None,
         tile_heat=heat_image(tile_map) if tile_map is not None else None,
         elevation_deg=(0.0, 0.0),
@@ -266,7 +287,18 @@ def _side_by_side(
         seen=(),
         centre_deg=0.0,
         aligned=False,
+        caption=words,
     )
+
+
+def _matched_said(candidate: Candidate) -> str:
+    """Which photo of the index stands beside one's own, and where it was taken towards."""
+    words = QCoreApplication.translate("Compare", "Left your photo, right the one it matches: {0}")
+    said = words.format(candidate.picture)
+    if candidate.picture_heading_deg is not None:
+        towards = QCoreApplication.translate("Compare", ", taken towards {0}°")
+        said += towards.format(round(candidate.picture_heading_deg) % 360)
+    return said
 
 
 def _turned(pixels: NDArray[np.uint8], degrees: float) -> NDArray[np.uint8]:

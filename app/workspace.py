@@ -153,13 +153,18 @@ class Workspace(QWidget):
             self._left.setCurrentWidget(page)
             wide = self.width()
             self._split.setSizes([wide * 3, wide] if comparing else [wide, wide])
-            self.tile.setVisible(comparing)
+            self.tile.setVisible(comparing and not self._of_photos())
             self._side.setSizes([1, 1])
             if comparing:
                 self.compare.strips.setFocus()
         self._tray_frame.setVisible(photos and not comparing)
         self._foot.setVisible(photos)
         self._refresh_tile()
+
+    def _of_photos(self) -> bool:
+        """Whether one's photo is compared with photos; there is no tile to look at then."""
+        result = self._session.result
+        return result is not None and result.of_photos
 
     def _refresh_area(self) -> None:
         """The map, or why there is none."""
@@ -255,7 +260,7 @@ class Workspace(QWidget):
             return
         crop = session.answer.crops.get(candidate.rank)
         tile = evidence.tile if evidence is not None and evidence.tile is not None else crop
-        self.tile.show_tile(tile, result.extent_m)
+        self.tile.show_tile(tile, result.extent_of(candidate))
         opacity = session.overlay_opacity if session.overlay_shown else 0.0
         self.tile.set_heat(evidence.tile_heat if evidence is not None else None, opacity)
         self.tile.set_heading(candidate.heading_deg, session.current.fov_deg)
@@ -266,18 +271,20 @@ class Workspace(QWidget):
             self.tile.mark(None)
             return
         bearing, metres = place
-        self.tile.mark((bearing, metres if metres is not None else result.extent_m / 2))
+        candidate = self._session.candidate
+        extent_m = result.extent_m if candidate is None else result.extent_of(candidate)
+        self.tile.mark((bearing, metres if metres is not None else extent_m / 2))
 
     def _pointed_on_map(self, lat: float, lon: float) -> None:
         """The cursor on the map runs through the comparison too, as far as the tile reaches."""
         from engine.geo import bearing_deg, distance_m  # NumPy: not before the window stands
 
         candidate, result = self._session.candidate, self._session.result
-        if not self._session.comparing or candidate is None or result is None:
+        if not self._session.comparing or candidate is None or result is None or result.of_photos:
             return
         centre = candidate.tile_lat, candidate.tile_lon
         metres = float(distance_m(*centre, lat, lon))
-        near = metres <= result.extent_m / 2
+        near = metres <= result.extent_of(candidate) / 2
         self._point_strips((float(bearing_deg(*centre, lat, lon)), metres) if near else None)
 
     def _point_strips(self, place: tuple[float, float] | None) -> None:

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 Message = dict[str, Any]
 Translate = Callable[[str], str]
 
+MOST_PLACES = 5000  # photos drawn as dots
+PHOTOS_MARGIN_M = 60.0  # shown around them
+PHOTOS_RESOLUTION_M = 0.3  # how near one may look at places that have no imagery
 # A place less likely than this is not shaded.
 LEAST_PROBABILITY = 0.005
 
@@ -51,6 +54,7 @@ class Area:
         resolution_m: of the imagery.
         attribution, licence: of the imagery; always shown.
         imagery: gives the imagery, from any thread; it must bear several threads. None: there is none to be shown.
+        places: latitudes and longitudes where photos were taken, which are drawn as dots.
     """
 
     name: str
@@ -59,11 +63,22 @@ class Area:
     attribution: str
     licence: str
     imagery: Callable[[], Cuttable] | None
+    places: tuple[tuple[float, float], ...] = ()
 
 
 def area_of(index: Index) -> Area:
-    """The ground an index covers."""
+    """The ground an index covers, or the photos it is made of."""
     manifest = index.manifest
+    if manifest.kind == "street":
+        return Area(
+            name=manifest.name,
+            bounds=widened(manifest.coverage, PHOTOS_MARGIN_M),
+            resolution_m=PHOTOS_RESOLUTION_M,
+            attribution=manifest.attribution,
+            licence=manifest.licence,
+            imagery=None,
+            places=places_of(index),
+        )
     return Area(
         name=manifest.name,
         bounds=manifest.coverage,
@@ -74,7 +89,33 @@ def area_of(index: Index) -> Area:
     )
 
 
-def area(shown: Area | None, token: str) -> Message:
+def places_of(index: Index) -> tuple[tuple[float, float], ...]:
+    """Where the photos of an index were taken; spread evenly over them where there are more than are drawn."""
+    import numpy as np
+
+    count = index.manifest.count
+    kept = np.unique(np.linspace(0, count - 1, min(count, MOST_PLACES)).round().astype(np.int64))
+    lats, lons = index.positions(kept)
+    return tuple(zip(lats.tolist(), lons.tolist(), strict=True))
+
+
+def widened(bounds: Bounds, metres: float) -> Bounds:
+    """A box with a margin, so that what lies on its edge is not at the edge of the view."""
+    from engine.geo import Bounds, metres_per_degree, wrap_longitude
+
+    per_lat, per_lon = (float(v) for v in metres_per_degree(bounds.centre[0]))
+    tall, wide = metres / per_lat, metres / max(per_lon, 1.0)
+    if bounds.width_deg + 2 * wide >= 360.0:
+        west, east = -180.0, 180.0
+    else:
+        west, east = (
+            float(wrap_longitude(bounds.west - wide)),
+            float(wrap_longitude(bounds.east + wide)),
+        )
+    return Bounds(max(bounds.south - tall, -90.0), west, min(bounds.north + tall, 90.0), east)
+
+
+def area(shown: Area | None, token: str, tr: Translate = str) -> Message:
     """What the page shows as ground; its tiles are served under ``token``."""
     if shown is None:
         return {"type": "area", "area": None}
@@ -84,10 +125,12 @@ def area(shown: Area | None, token: str) -> Message:
         "type": "area",
         "area": {
             "name": shown.name,
-            "token": token,
+            "token": token if shown.imagery is not None else None,
             "bounds": corners(shown.bounds),
             "native_zoom": native_zoom(shown.resolution_m, shown.bounds.centre[0]),
             "attribution": attribution(shown.attribution, shown.licence),
+            "places": [[lat, lon] for lat, lon in shown.places],
+            "places_label": tr("Photos of this index"),
         },
     }
 
@@ -119,10 +162,14 @@ def candidate(one: Candidate, found: Result, tr: Translate) -> Message:
         words.append(tr("heading {0}°").format(f"{one.heading_deg % 360:.0f}"))
     if one.rank > 1:
         words.append(tr("{0} from the first").format(metres(one.distance_from_first_m)))
+    extent_m = found.extent_of(one)
+    if one.picture:
+        words.append(one.picture)
     return {
         "rank": one.rank,
         "at": [one.lat, one.lon],
-        "square": square(one.tile_lat, one.tile_lon, found.extent_m),
+        "square": square(one.tile_lat, one.tile_lon, extent_m) if extent_m else None,
+        "towards": one.picture_heading_deg,
         "heading": one.heading_deg,
         "fov": found.plan.fov_deg,
         "label": "\n".join(words),
@@ -183,7 +230,7 @@ def heat(
     """A picture over a candidate's tile; ``attention``: of where the encoder looked, whatever speaks for the match."""
     from engine.geo import tile_bounds
 
-    bounds = tile_bounds(one.tile_lat, one.tile_lon, found.extent_m)
+    bounds = tile_bounds(one.tile_lat, one.tile_lon, found.extent_of(one))
     return {
         "type": "heat",
         "url": path,

@@ -107,7 +107,7 @@ class MapView(QWidget):
         self._forget("result", "select", "heat", "outlines", "areas")
         token = f"area-{next(self._areas)}"
         self._basemap.show(token, None if area is None else area.imagery)
-        return self._tell(messages.area(area, token))
+        return self._tell(messages.area(area, token, self._translate))
 
     def set_result(self, result: Result | None) -> int:
         """Draw an answer with nothing selected yet, the view staying where it is; ``None`` takes it away.
@@ -138,7 +138,7 @@ class MapView(QWidget):
             tile: the candidate it belongs to.
             attention: it shows where the encoder looked, not what the score is made of; the legend says so.
         """
-        if heat is None or tile is None or self._result is None:
+        if heat is None or tile is None or self._result is None or self._result.of_photos:
             self._forget("heat")
             return self._tell(messages.no_heat(), keep=False)
         if self._heat[0] is heat and self._heat[1] is tile and "heat" in self._state:
@@ -355,6 +355,7 @@ class MapView(QWidget):
                 "zoom_out": self.tr("Zoom out (−)"),
                 "ranks": self.tr("Candidates by rank"),
                 "footprint": self.tr("Tile that matched"),
+                "towards": self.tr("Where the matched photo looks"),
                 "wedge": self.tr("Heading and field of view"),
                 "ring": self.tr("Heading of the panorama"),
                 "map": self.tr("Map of the area searched"),

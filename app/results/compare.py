@@ -26,17 +26,18 @@ class Strips(QWidget):
         self._pictures: ComparePictures | None = None
         self._opacity = 0.0
         self._cursor: tuple[float, float | None] | None = None
+        self._waiting = ""
         self.setMouseTracking(True)
         self.setMinimumSize(200, 120)
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Expanding)
-        self.setAccessibleName(self.tr("Photo and unrolled tile on the same bearings"))
+        self.setAccessibleName(self.tr("The photo beside what it was matched with"))
 
     def sizeHint(self) -> QSize:
         return QSize(800, 400)
 
-    def show_pictures(self, pictures: ComparePictures | None) -> None:
-        """Compare something else."""
-        self._pictures = pictures
+    def show_pictures(self, pictures: ComparePictures | None, waiting: str = "") -> None:
+        """Compare something else; ``waiting`` stands there while there is nothing yet."""
+        self._pictures, self._waiting = pictures, waiting
         self.update()
 
     def set_opacity(self, opacity: float) -> None:
@@ -67,14 +68,15 @@ class Strips(QWidget):
     def _side_by_side(
         self, room: QRectF, pictures: ComparePictures
     ) -> tuple[QRectF, QRectF, QRectF]:
-        """Photo left, tile right, equally high, a line of words under both."""
+        """Photo left, tile or matched photo right, equally high, a line of words under both."""
         band = line_height("small") + 8
         wide = pictures.photo.width() / max(pictures.photo.height(), 1)
-        high = min(room.height() - band, (room.width() - 8) / (wide + 1))
+        other = pictures.tile.width() / max(pictures.tile.height(), 1)
+        high = min(room.height() - band, (room.width() - 8) / (wide + other))
         top = room.top() + (room.height() - band - high) / 2
-        left = room.left() + (room.width() - 8 - high * (wide + 1)) / 2
+        left = room.left() + (room.width() - 8 - high * (wide + other)) / 2
         photo = QRectF(left, top, high * wide, high)
-        tile = QRectF(photo.right() + 8, top, high, high)
+        tile = QRectF(photo.right() + 8, top, high * other, high)
         return photo, QRectF(room.left(), photo.bottom(), room.width(), band), tile
 
     def paintEvent(self, event: QPaintEvent) -> None:
@@ -88,10 +90,7 @@ class Strips(QWidget):
             self._draw(painter, tile, self._pictures.tile, self._pictures.tile_heat)
             painter.setFont(scaled_font(self, "small"))
             painter.setPen(tokens.colour("muted"))
-            words = self.tr(
-                "This encoder answers no heading: the tile is north up, the photo as it is."
-            )
-            painter.drawText(band, Qt.AlignmentFlag.AlignCenter, words)
+            painter.drawText(band, Qt.AlignmentFlag.AlignCenter, self._pictures.caption)
         elif self._pictures is not None:
             painter.setRenderHints(
                 QPainter.RenderHint.SmoothPixmapTransform | QPainter.RenderHint.Antialiasing
@@ -106,8 +105,7 @@ class Strips(QWidget):
                 self._draw_cursor(painter, photo, tile, *self._cursor)
         else:
             painter.setPen(tokens.colour("muted"))
-            words = self.tr("Unrolling the tile…")
-            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, words)
+            painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._waiting)
         painter.end()
 
     def _draw(self, painter: QPainter, box: QRectF, picture: QImage, heat: QImage | None) -> None:
@@ -285,7 +283,10 @@ class CompareView(QFrame):
             return
         candidate = session.candidate
         self.strips.set_opacity(session.overlay_opacity if session.overlay_shown else 0.0)
-        self.strips.show_pictures(session.compared)
+        waiting = self.tr("Unrolling the tile…")
+        if session.result is not None and session.result.of_photos:
+            waiting = self.tr("Fetching the photo…")
+        self.strips.show_pictures(session.compared, waiting)
         self._readout.setText(self._sum())
         if candidate is not None and session.current is not None:
             words = self.tr("{0} and candidate {1} at {2}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
+
 from PySide6.QtCore import QSize
 from PySide6.QtGui import QAction, QPainter
 from PySide6.QtWidgets import QFrame, QGridLayout, QHBoxLayout, QVBoxLayout, QWidget
@@ -62,6 +64,8 @@ class CandidateDetail(QFrame):
                     ("score", self.tr("Score")),
                     ("chance", self.tr("Chance")),
                     ("heading", self.tr("Heading")),
+                    ("picture", self.tr("Photo")),
+                    ("towards", self.tr("It looks")),
                     ("away", self.tr("From ①")),
                 )
             )
@@ -117,7 +121,7 @@ class CandidateDetail(QFrame):
         evidence = session.evidence
         crop = session.answer.crops.get(candidate.rank)
         tile = evidence.tile if evidence is not None and evidence.tile is not None else crop
-        self.tile.show_tile(tile, result.extent_m)
+        self.tile.show_tile(tile, result.extent_of(candidate))
         opacity = session.overlay_opacity if session.overlay_shown else 0.0
         self.tile.set_heat(evidence.tile_heat if evidence is not None else None, opacity)
         self.tile.set_heading(candidate.heading_deg, item.fov_deg)
@@ -128,7 +132,15 @@ class CandidateDetail(QFrame):
             heading = degrees_text(candidate.heading_deg)
             if result.plan.heading_deg is None:
                 heading = self.tr("{0}, found").format(heading)
+        picture = towards = ""
+        if result.of_photos:
+            heading, picture = "", PurePosixPath(candidate.picture).name
+            if candidate.picture_heading_deg is not None:
+                towards = degrees_text(candidate.picture_heading_deg)
+        self._values["picture"][1].setToolTip(candidate.picture)
         for name, text in (
+            ("picture", picture),
+            ("towards", towards),
             ("score", f"{candidate.score:.3f}"),
             ("chance", chance(candidate)),
             ("heading", heading),

@@ -14,7 +14,7 @@ from PySide6.QtCore import (
     QSize,
     Qt,
 )
-from PySide6.QtGui import QKeyEvent, QPainter, QPainterPath, QPen
+from PySide6.QtGui import QImage, QKeyEvent, QPainter, QPainterPath, QPen
 from PySide6.QtWidgets import (
     QAbstractItemView,
     QFrame,
@@ -79,7 +79,8 @@ class CandidateModel(QAbstractListModel):
                 words += self.tr(", heading {0}").format(degrees_text(candidate.heading_deg))
             return f"{words}, {away(candidate)}"
         if role == Qt.ItemDataRole.ToolTipRole:
-            return f"{candidate.lat:.6f}, {candidate.lon:.6f}"
+            place = f"{candidate.lat:.6f}, {candidate.lon:.6f}"
+            return f"{place}\n{candidate.picture}" if candidate.picture else place
         return None
 
     def _renew(self) -> None:
@@ -131,7 +132,7 @@ class _Delegate(QStyledItemDelegate):
         if crop is not None:
             painter.save()
             painter.setClipPath(shape)
-            painter.drawImage(tile, crop)
+            painter.drawImage(tile, crop, _middle(crop))
             painter.restore()
         hovered = bool(state & QStyle.StateFlag.State_MouseOver)
         if chosen or hovered:
@@ -166,6 +167,12 @@ class _Delegate(QStyledItemDelegate):
         painter.setPen(tokens.colour("muted"))
         painter.drawText(lower, left, away(candidate))
         painter.drawText(lower, right, chance(candidate))
+
+
+def _middle(picture: QImage) -> QRectF:
+    """The square in the middle of a picture: a photo fills its frame."""
+    side = min(picture.width(), picture.height())
+    return QRectF((picture.width() - side) / 2, (picture.height() - side) / 2, side, side)
 
 
 class FilmStrip(QListView):

@@ -1,4 +1,4 @@
-"""A reference tile, north up: its heat map, the wedge of the heading, a bar of length."""
+"""A reference tile, north up: its heat map, the wedge of the heading, a bar of length. A photo is shown as it is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class TileView(QWidget):
         return QSize(self._side, self._side)
 
     def show_tile(self, tile: QImage | None, extent_m: float) -> None:
-        """Another tile; ``extent_m`` is its side on the ground."""
+        """Another tile; ``extent_m`` is its side on the ground. 0: a photo, of which nothing is drawn but itself."""
         self._tile, self._extent = tile, extent_m
         self.update()
 
@@ -57,9 +57,13 @@ class TileView(QWidget):
         self.update()
 
     def square(self) -> QRectF:
-        """Where the tile is drawn."""
+        """Where the tile is drawn; a photo in its own shape."""
         side = min(self.width(), self.height())
-        return QRectF((self.width() - side) / 2, (self.height() - side) / 2, side, side)
+        wide = high = float(side)
+        if self._tile is not None and self._extent <= 0 and not self._tile.isNull():
+            scale = side / max(self._tile.width(), self._tile.height())
+            wide, high = self._tile.width() * scale, self._tile.height() * scale
+        return QRectF((self.width() - wide) / 2, (self.height() - high) / 2, wide, high)
 
     def paintEvent(self, event: QPaintEvent) -> None:
         tokens = tokens_of(self)
@@ -78,8 +82,9 @@ class TileView(QWidget):
                 painter.setOpacity(self._opacity)
                 painter.drawImage(box, self._heat)
                 painter.setOpacity(1.0)
-            self._draw_heading(painter, box)
-            self._draw_scale(painter, box)
+            if self._extent > 0:
+                self._draw_heading(painter, box)
+                self._draw_scale(painter, box)
             if self._mark is not None:
                 self._draw_mark(painter, box, *self._mark)
         painter.end()

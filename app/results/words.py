@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 translate = QCoreApplication.translate
+NEAR_PHOTOS_M = 250.0
 
 
 @dataclass(frozen=True)
@@ -60,10 +61,23 @@ def elsewhere(result: Result, area: Bounds | None) -> str:
     lat, lon = result.facts.latitude, result.facts.longitude
     if area is None or lat is None or lon is None or area.contains(lat, lon):
         return ""
+    if result.of_photos and _near(lat, lon, area):
+        return ""
     words = translate("Answer", "Its own GPS position, {0}, lies {1} from the middle of it.")
     return words.format(
         f"{lat:.5f}, {lon:.5f}", distance(float(distance_m(lat, lon, *area.centre)))
     )
+
+
+def _near(lat: float, lon: float, area: Bounds) -> bool:
+    """Whether a position lies a few streets beyond a box of photos: they see farther than where they were taken."""
+    from engine.geo import distance_m
+
+    away = (lon - area.centre[1] + 180.0) % 360.0 - 180.0
+    half = area.width_deg / 2
+    nearest = area.centre[1] + min(max(away, -half), half)
+    inside = min(max(lat, area.south), area.north)
+    return float(distance_m(lat, lon, inside, nearest)) <= NEAR_PHOTOS_M
 
 
 def say_result(result: Result, area: Bounds | None = None) -> Said:
@@ -71,12 +85,24 @@ def say_result(result: Result, area: Bounds | None = None) -> Said:
     from engine.localize.words import maybe_elsewhere, right_in_ten, rivals, rounded_radius, verdict
 
     state = verdict(result)
+    if state == "nothing" and result.of_photos:
+        return Said(
+            translate("Answer", "No photo lies in the area that was asked for."), doubtful=True
+        )
     if state == "nothing":
         return Said(
             translate("Answer", "No tile lies in the area that was asked for."), doubtful=True
         )
     if where := elsewhere(result, area):
         return Said(translate("Answer", "Probably not in this area."), where, doubtful=True)
+    if state == "ranked" and result.of_photos:
+        return Said(
+            translate("Answer", "The best match was taken here."),
+            translate(
+                "Answer",
+                "A guess: how sure it is cannot be said for these photos. Scores only rank.",
+            ),
+        )
     if state == "ranked":
         return Said(
             translate("Answer", "Best match here."),
@@ -175,7 +201,10 @@ def last_fact(result: Result, area: Bounds | None = None) -> str:
     said = say_result(result, area)
     if result.posterior is not None and not said.doubtful:
         parts.append(said.detail.rstrip("."))
-    parts.append(translate("Answer", "{0} tiles").format(f"{result.plan.tiles:,}"))
+    counted = (
+        translate("Answer", "{0} photos") if result.of_photos else translate("Answer", "{0} tiles")
+    )
+    parts.append(counted.format(f"{result.plan.tiles:,}"))
     if not result.plan.knows_heading:
         parts.append(translate("Answer", "no heading answered"))
     elif result.plan.heading_deg is not None:

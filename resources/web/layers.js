@@ -8,6 +8,7 @@ var NadirLayers = (function () {
 
   var CIRCLE = 24; // diameter of a rank circle with its rim, px
   var DOT = 34; // radius of a dot of the posterior, px
+  var PLACE = 4; // radius of the dot of a photo with its rim, px
   var WEDGE_LEAST = 44; // the wedge's radius never falls below this, px
 
   /** The index's imagery. Leaflet's columns may run past the 180th meridian; the program's do not. */
@@ -70,6 +71,40 @@ var NadirLayers = (function () {
         context.fillStyle = fade;
         context.fillRect(x - DOT, y - DOT, 2 * DOT, 2 * DOT);
       }, this);
+      return canvas;
+    },
+  });
+
+  /** Where photos of an area were taken: small dots, however many. */
+  var Places = L.GridLayer.extend({
+    options: { noWrap: true, keepBuffer: 1, updateWhenZooming: false },
+
+    /** places: [[lat, lon], ...], longitudes unwrapped. */
+    initialize: function (places, options) {
+      L.GridLayer.prototype.initialize.call(this, options);
+      this._spots = places.map(function (at) { return L.CRS.EPSG3857.latLngToPoint(L.latLng(at[0], at[1]), 0); });
+    },
+
+    createTile: function (coords) {
+      var canvas = document.createElement("canvas");
+      var size = this.getTileSize();
+      var dense = window.devicePixelRatio || 1;
+      canvas.width = Math.round(size.x * dense);
+      canvas.height = Math.round(size.y * dense);
+      var context = canvas.getContext("2d");
+      context.scale(dense, dense);
+      context.fillStyle = "#fff";
+      context.strokeStyle = "rgba(0, 0, 0, 0.6)";
+      var scale = Math.pow(2, coords.z);
+      this._spots.forEach(function (spot) {
+        var x = spot.x * scale - coords.x * size.x;
+        var y = spot.y * scale - coords.y * size.y;
+        if (x < -PLACE || y < -PLACE || x > size.x + PLACE || y > size.y + PLACE) return;
+        context.beginPath();
+        context.arc(x, y, PLACE - 1, 0, 2 * Math.PI);
+        context.fill();
+        context.stroke();
+      });
       return canvas;
     },
   });
@@ -157,7 +192,7 @@ var NadirLayers = (function () {
   }
 
   return {
-    CIRCLE: CIRCLE, Imagery: Imagery, Posterior: Posterior, Smooth: Smooth, rampOf: rampOf, apart: apart, wedge: wedge,
-    circle: circle, ownMark: ownMark,
+    CIRCLE: CIRCLE, Imagery: Imagery, Places: Places, Posterior: Posterior, Smooth: Smooth, rampOf: rampOf, apart: apart,
+    wedge: wedge, circle: circle, ownMark: ownMark,
   };
 })();

@@ -4,9 +4,10 @@
  * Program -> page, one object or a list of them:
  *   theme    {colours: {token: css}, dark, font: css font family, size: px, ramp: [[r, g, b, a] x 256], motion: bool}
  *   words    {words: {name: text}}: the page's own texts, translated
- *   area     {area: {name, token, bounds: [[south, west], [north, east]], native_zoom, attribution}} east >= west, may pass
- *            180. area: null clears the map.
- *   result   {candidates: [{rank, at, square: [4 corners], heading, fov, label}], own: {at, label} | null,
+ *   area     {area: {name, token | null, bounds: [[south, west], [north, east]], native_zoom, attribution, places,
+ *            places_label}} east >= west, may pass 180; token: null: no imagery; places: [at, ...] of photos, drawn as dots.
+ *            area: null clears the map.
+ *   result   {candidates: [{rank, at, square: [4 corners] | null, towards, heading, fov, label}], own: {at, label} | null,
  *            circle: {outline: [at, ...], label} | null,
  *            posterior: {dots: [[lat, lon, 0..1]], label, ends: [low, ..., high]} | null}
  *   select   {rank | null, fly}
@@ -36,7 +37,7 @@ var NadirMap = (function () {
   var heat = null;
   var opacity = 0.7;
   var clicked = null; // a rank chosen on the map itself: the view stays where the user looks
-  var imagery, posterior, heatOverlay, shapes, pins, own, wedgeShapes;
+  var imagery, places, posterior, heatOverlay, shapes, pins, own, wedgeShapes;
 
   /* ---- positions ---- */
 
@@ -48,7 +49,7 @@ var NadirMap = (function () {
   }
 
   function squareOf(candidate) {
-    return candidate.square.map(near);
+    return candidate.square && candidate.square.map(near);
   }
 
   function candidateOf(rank) {
@@ -64,9 +65,15 @@ var NadirMap = (function () {
 
   function drawArea() {
     imagery = clear(imagery);
+    places = clear(places);
     attribution.show(area ? area.attribution : "");
     if (!area) return;
     camera.show(area.bounds, area.native_zoom);
+    if (area.places.length) {
+      var spots = area.places.map(near).map(function (at) { return [at.lat, at.lng]; });
+      places = new NadirLayers.Places(spots, { pane: "posterior", maxZoom: 30 }).addTo(map);
+    }
+    if (!area.token) return;
     imagery = new NadirLayers.Imagery("imagery/" + area.token + "/{z}/{x}/{y}{r}", {
       bounds: L.latLngBounds(area.bounds), noWrap: true, maxNativeZoom: area.native_zoom, maxZoom: 30, keepBuffer: 1, className: "imagery",
     }).addTo(map);
@@ -104,6 +111,7 @@ var NadirMap = (function () {
     });
     order.forEach(function (candidate) {
       var chosen = candidate.rank === selected;
+      if (!candidate.square) return; // a photo covers no ground that is known
       ["casing", "outline"].forEach(function (part) {
         L.polygon(squareOf(candidate), {
           className: "footprint " + part + (chosen ? " selected" : ""), fill: false, interactive: false,
@@ -112,6 +120,7 @@ var NadirMap = (function () {
     });
     drawPins();
     drawWedge(candidateOf(selected));
+    drawTowards(candidateOf(selected));
   }
 
   /** Circles that would lie on one another move apart, the first ranks least; selecting moves none of them. */
@@ -156,6 +165,15 @@ var NadirMap = (function () {
     });
   }
 
+  /** Where the matched photo looked; it says nothing of the photo that was asked about, so it is no wedge. */
+  function drawTowards(candidate) {
+    if (!candidate || candidate.towards === null) return;
+    var shape = NadirLayers.wedge(map, near(candidate.at), candidate.towards, 1, 0);
+    ["casing", "outline"].forEach(function (part) {
+      L.polyline(shape.needle, { className: "towards " + part, interactive: false }).addTo(wedgeShapes);
+    });
+  }
+
   function drawHeat() {
     heatOverlay = clear(heatOverlay);
     // Both wear the one ramp: what is looked at closely comes first.
@@ -167,10 +185,12 @@ var NadirMap = (function () {
 
   function drawLegend() {
     var rows = draw.rows();
+    if (area && area.places.length) rows.push({ mark: "mark-place", text: area.places_label });
     if (result && result.candidates.length) {
       rows.push({ mark: "mark-rank", text: words.ranks });
-      rows.push({ mark: "mark-square", text: words.footprint });
+      if (result.candidates[0].square) rows.push({ mark: "mark-square", text: words.footprint });
       var chosen = candidateOf(selected);
+      if (chosen && chosen.towards !== null) rows.push({ mark: "mark-towards", text: words.towards });
       if (chosen && chosen.heading !== null) {
         rows.push({ mark: chosen.fov >= 359 ? "mark-ring" : "mark-wedge",
                     text: chosen.fov >= 359 ? words.ring : words.wedge });
@@ -211,8 +231,10 @@ var NadirMap = (function () {
     if (fly && candidate) camera.fly(near(candidate.at), heightOf(candidate));
   }
 
+  /** px of a candidate's tile at this zoom; of a photo, so much that the zoom stays as it is. */
   function heightOf(candidate) {
     var square = squareOf(candidate);
+    if (!square) return Math.min(map.getSize().x, map.getSize().y) / 2;
     return Math.abs(map.project(square[0]).y - map.project(square[2]).y);
   }
 
@@ -221,6 +243,7 @@ var NadirMap = (function () {
     var best = null;
     var least = Infinity;
     (result ? result.candidates : []).forEach(function (candidate) {
+      if (!candidate.square) return;
       var bounds = L.latLngBounds(squareOf(candidate));
       if (!bounds.contains(latlng)) return;
       var distance = map.project(bounds.getCenter()).distanceTo(map.project(latlng));
