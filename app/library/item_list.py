@@ -157,9 +157,11 @@ class ItemList(QFrame):
         item.setData(Qt.ItemDataRole.AccessibleTextRole, f"{title}, {words}")
 
     def _chosen(self) -> None:
-        entry = self._library.entry
-        if entry is not None and entry.item.kind != self._kind:
-            self.show_kind(entry.item.kind)
+        entry, page = self._library.entry, self._library.page
+        kind: Kind = "index" if page == "new" else "encoder" if page == "import" else self._kind
+        kind = entry.item.kind if entry is not None else kind
+        if kind != self._kind:
+            self.show_kind(kind)
         else:
             self._mark()
 

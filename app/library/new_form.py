@@ -143,7 +143,6 @@ class NewForm(QWidget):
             Field(
                 self.tr("A tile's side, metres (several with commas)"),
                 self.extents,
-                self.extents_words,
             )
         )
         column.addWidget(Field(self.tr("Between tiles"), self.stride))

@@ -7,6 +7,7 @@ page has to be started anew.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
@@ -226,7 +227,8 @@ class MapView(QWidget):
         except Exception as error:
             log.exception("the map page could not be made")
             built = _Built(None, {}, [], str(error))
-        self._built.emit(built)
+        with contextlib.suppress(RuntimeError):  # the widget is gone; nobody waits for the page
+            self._built.emit(built)
 
     def _open_browser(self) -> None:
         from app.map.browser import Browser

@@ -14,6 +14,7 @@ import re
 import secrets
 import shutil
 import stat
+import time
 import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ LOCK_FILE = ".lock"
 _ARRIVING, _LEAVING = ".arriving-", ".leaving-"
 _CHUNK = 1 << 22
 _NAME_BYTES = 120
+_PATIENCE_S = 600.0  # a large index takes minutes to be copied
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*]+')
 _TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EACCES)
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -60,7 +62,7 @@ def install(source: Path, library: Path, report: Report = silent) -> Path:
         )
     try:
         library.mkdir(parents=True, exist_ok=True)
-        with _alone(library):
+        with _alone(library, report):
             _sweep(library)
             arriving = library / f"{_ARRIVING}{secrets.token_hex(6)}"
             try:
@@ -301,14 +303,21 @@ def _room(folder: Path, needed: int, source: Path) -> None:
 
 
 @contextmanager
-def _alone(library: Path) -> Iterator[None]:
+def _alone(library: Path, report: Report = silent) -> Iterator[None]:
+    """Wait until nobody else brings anything in or takes it out; ``report`` may end the waiting."""
+    deadline = time.monotonic() + _PATIENCE_S
     with contextlib.ExitStack() as held:
-        try:
-            held.enter_context(only_one(library / LOCK_FILE))
-        except BlockingIOError as error:
-            raise NadirError(
-                "something else is being brought in or taken out", library, "Wait for it"
-            ) from error
+        while True:
+            try:
+                held.enter_context(only_one(library / LOCK_FILE))
+                break
+            except BlockingIOError as error:
+                report(0, 0, "Waiting for another one")
+                if time.monotonic() > deadline:
+                    raise NadirError(
+                        "something else is being brought in or taken out", library, "Wait for it"
+                    ) from error
+                time.sleep(0.05)
         yield
 
 

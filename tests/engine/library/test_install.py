@@ -9,6 +9,7 @@ import stat
 import subprocess
 import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +87,16 @@ def test_another_of_the_same_name_takes_a_name_of_its_own(
     save_linear_encoder(tmp_path / "linear.encoder", seed=5)
     assert install(tmp_path / "linear.encoder", library) == library / "linear-2.encoder"
     assert {name: text for name, text in contents(library).items() if "-2" not in name} == before
+
+
+def test_several_at_once_wait_for_each_other(town: Town, library: Path, tmp_path: Path) -> None:
+    copies = [index(town), encoder(town)]
+    for seed in range(3):
+        save_linear_encoder(tmp_path / f"{seed}.encoder", seed=seed + 7)
+        copies.append(tmp_path / f"{seed}.encoder")
+    with ThreadPoolExecutor(5) as pool:
+        there = list(pool.map(lambda path: install(path, library), copies))
+    assert sorted(there) == sorted(scan(library)) and len(set(there)) == 5
 
 
 def test_zips_of_both(town: Town, library: Path, tmp_path: Path) -> None:
