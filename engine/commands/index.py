@@ -21,13 +21,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
     build = verbs.add_parser("build", help="encode the tiles of an area")
     build.add_argument("out", type=Path, metavar="OUT", help="NAME.index")
-    build.add_argument("--imagery", type=Path, required=True, metavar="SOURCE", help="a GeoTIFF")
+    build.add_argument(
+        "--imagery",
+        type=Path,
+        required=True,
+        metavar="SOURCE",
+        help="imagery to cut tiles from, a folder of pictures that say where they lie, or a table of such",
+    )
+    build.add_argument(
+        "--kind",
+        choices=("aerial", "street"),
+        help="SOURCE is a folder or table of pictures: tiles seen from above, or photos of the street "
+        "(default: as the dataset says)",
+    )
     add_encoder(build)
     build.add_argument(
         "--extent-m",
         type=metres,
         metavar="E",
-        help="ground extent of a tile (default: the card's)",
+        help="ground extent of a tile (default: the card's; of pictures, what the dataset says)",
     )
     build.add_argument(
         "--stride-m", type=metres, metavar="S", help="between tile centres (default: the card's)"
@@ -47,29 +59,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build an index."""
-    from engine.imagery import open_imagery
+    from engine.imagery import open_source
+    from engine.imagery.pictures import PictureSource
     from engine.index import build_index
     from engine.index.area import read_area
 
     encoder = encoder_of(args)
     area = read_area(args.area) if args.area is not None else None
-    imagery = open_imagery(args.imagery)
     start = time.perf_counter()
     with Progress() as report:
+        imagery = open_source(args.imagery, kind=args.kind, extent_m=args.extent_m, report=report)
+        pictures = isinstance(imagery, PictureSource)
         index = build_index(
             args.out,
             imagery,
             encoder,
-            extent_m=args.extent_m,
+            extent_m=None if pictures else args.extent_m,
             stride_m=args.stride_m,
             area=area,
             resume=args.resume,
             report=report,
         )
     with index:
-        count = index.manifest.count
+        count, notes = index.manifest.count, index.manifest.notes
+        what = "photos" if index.manifest.kind == "street" else "tiles"
+    for note in notes if pictures else ():
+        print(f"note: {printable(note)}")
     print(
-        f"{args.out}: {count:,} tiles in {time.perf_counter() - start:.0f} s, for {encoder.name} on {encoder.device}"
+        f"{args.out}: {count:,} {what} in {time.perf_counter() - start:.0f} s, for {encoder.name} on {encoder.device}"
     )
     return 0
 
@@ -94,13 +111,25 @@ def _index_text(manifest: Manifest) -> str:
     box, imagery = manifest.coverage, manifest.imagery[0]
     bytes_ = sum(facts.bytes for facts in manifest.files.values())
     held = "inside the index" if imagery.file is not None else f"beside the index ({imagery.name})"
+    if manifest.kind == "street":
+        what, resolution = f"{manifest.count:,} photos of the street", ""
+    else:
+        sizes = " to ".join(
+            f"{e:g}" for e in dict.fromkeys((manifest.extents_m[0], manifest.extents_m[-1]))
+        )
+        what, resolution = (
+            f"{manifest.count:,} tiles of {sizes} m",
+            f"{imagery.resolution_m:.2f} m a pixel, ",
+        )
+    if manifest.stride_m:
+        what += f", {manifest.stride_m:g} m apart"
     lines = [
-        f"{manifest.name}: {manifest.count:,} tiles of {manifest.extent_m:g} m, {manifest.stride_m:g} m apart",
+        f"{manifest.name}: {what}",
         f"  encoder      {manifest.encoder_name} {manifest.encoder_hash[:12]}",
         f"  from         {position(box.south, box.west)}",
         f"  to           {position(box.north, box.east)}",
         f"  vectors      {manifest.dimension:,} numbers each, {manifest.faiss_factory}",
-        f"  imagery      {imagery.name}, {imagery.resolution_m:.2f} m a pixel, {held}",
+        f"  imagery      {imagery.name}, {resolution}{held}",
         f"  attribution  {manifest.attribution or 'not stated'}",
         f"  licence      {manifest.licence or 'not stated'}",
         f"  size         {bytes_ / 1e6:,.1f} MB in {len(manifest.files)} files",
