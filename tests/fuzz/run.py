@@ -1,0 +1,119 @@
+"""Spoiling samples and asking a process about each; a process that dies or hangs is started again."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import selectors
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.fuzz.probe import SECONDS
+from tests.fuzz.spoil import SPOILERS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that must not be.
+
+    Args:
+        seed: gives the same case again.
+        sample: the name of the index that was spoiled.
+        spoiled: in which way.
+        what: went wrong.
+    """
+
+    seed: int
+    sample: str
+    spoiled: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"seed {self.seed}, {self.sample}, {self.spoiled}\n{self.what}"
+
+
+class Probe:
+    """A process that answers for one index after the other (:mod:`tests.fuzz.probe`)."""
+
+    def __init__(self, sample: Path, outside: Path) -> None:
+        self._arguments = (str(sample), str(outside))
+        self._process: subprocess.Popen[str] | None = None
+
+    def ask(self, index: Path) -> str:
+        """Its answer; "fault: ..." where it died or did not answer in time."""
+        process = self._process
+        if process is None:
+            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+            process = self._process = subprocess.Popen(
+                [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.probe", *self._arguments],
+                cwd=ROOT,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+        assert process.stdin is not None and process.stdout is not None
+        try:
+            process.stdin.write(f"{index}\n")
+            process.stdin.flush()
+        except BrokenPipeError:
+            return f"fault: it does not start: {self.close()}"
+        with selectors.DefaultSelector() as selector:
+            selector.register(process.stdout, selectors.EVENT_READ)
+            if not selector.select(SECONDS + 20):
+                return f"fault: it hangs: {self.close()}"
+        line = process.stdout.readline()
+        if not line:
+            return f"fault: it died: {self.close()}"
+        return json.loads(line)
+
+    def close(self) -> str:
+        """End it; what it said last."""
+        process, self._process = self._process, None
+        if process is None:
+            return ""
+        if process.poll() is None:
+            process.kill()
+        _, said = process.communicate()
+        return f"exit code {process.returncode}\n{said[-3000:]}"
+
+
+def spoil(sample: Path, seed: int, copy: Path, outside: Path) -> str:
+    """Copy an index and spoil the copy; in which way."""
+    rng = random.Random(seed)
+    if copy.exists() or copy.is_symlink():
+        shutil.rmtree(copy)
+    shutil.copytree(sample, copy)
+    spoilers, weights = zip(*SPOILERS, strict=True)
+    (chosen,) = rng.choices(spoilers, weights)
+    return chosen(copy, rng, outside)
+
+
+def fuzz(
+    samples: dict[str, Path], seeds: range, folder: Path, probe: Probe
+) -> tuple[dict[str, int], list[Fault]]:
+    """Try every seed on a sample; how often each outcome came, and the faults."""
+    outside = folder / "outside"
+    outcomes: dict[str, int] = {}
+    faults: list[Fault] = []
+    names = sorted(samples)
+    if not outside.exists():
+        outside.mkdir()
+        for file in (file for name in names for file in samples[name].rglob("*") if file.is_file()):
+            shutil.copyfile(file, outside / file.name)
+    for seed in seeds:
+        name = names[seed % len(names)]
+        spoiled = spoil(samples[name], seed, folder / "spoiled.index", outside)
+        answer = probe.ask(folder / "spoiled.index")
+        kind = answer.split(":")[0]
+        outcomes[kind] = outcomes.get(kind, 0) + 1
+        if kind == "fault":
+            faults.append(Fault(seed, name, spoiled, answer))
+    return outcomes, faults
