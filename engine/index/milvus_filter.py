@@ -22,15 +22,12 @@ if TYPE_CHECKING:
     from engine.geo import Bounds
     from engine.index.filters import Filter
 
-ID, VECTOR, LAT, LON, EXTENT, SOURCE, SOURCE_KEY = (
-    "id",
-    "vector",
-    "lat",
-    "lon",
-    "extent_m",
-    "source",
-    "source_key",
-)
+ID, VECTOR, LAT, LON = "id", "vector", "lat", "lon"
+EXTENT, SOURCE, SOURCE_KEY, SOURCE_NUMBER = "extent_m", "source", "source_key", "source_number"
+PICTURE, HEADING, NAME = "picture", "heading_deg", "name"
+UNKNOWN = -1
+"""The picture and the heading of a tile that has none."""
+
 NOTHING = f"{ID} < 0"
 EVERYTHING = f"{ID} >= 0"
 MAX_NUMBERS = 2_000_000

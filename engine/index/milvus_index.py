@@ -6,8 +6,9 @@ of tiles come from the imagery, which stays on this machine.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,15 +16,21 @@ from numpy.typing import ArrayLike, NDArray
 from engine import geo
 from engine.errors import ImageryError, IndexFolderError
 from engine.index.filters import Allowed, Filter, IdArray, Mask
+from engine.index.held import HeldImagery
 from engine.index.manifest import MANIFEST_FILE
 from engine.index.milvus import MilvusStore
 from engine.index.milvus_client import MilvusError
 from engine.index.milvus_filter import (
     EVERYTHING,
     EXTENT,
+    HEADING,
     LAT,
     LON,
+    NAME,
+    PICTURE,
     SOURCE,
+    SOURCE_NUMBER,
+    UNKNOWN,
     Positions,
     around_positions,
     of_ids,
@@ -71,6 +78,11 @@ class MilvusIndex(Index):
                 Path(collection), store.manifest, store, MilvusTable(store), imagery
             )
             index._original = _uploaded(imagery, index.hash)
+            # Files of the index itself are not here: only what the user has given may be opened.
+            here = tuple(replace(facts, file=None) for facts in store.manifest.imagery)
+            index._held = HeldImagery(
+                index.path, index.path, replace(store.manifest, imagery=here), imagery
+            )
         except BaseException:
             store.close()
             raise
@@ -79,12 +91,40 @@ class MilvusIndex(Index):
     def select(self, filter: Filter) -> Allowed:
         return MilvusAllowed(self._vectors, filter)
 
+    @property
+    def extents(self) -> NDArray[np.float32]:
+        """Metres along each tile's side [N]; fetches those of all tiles where there are several extents."""
+        if len(self.manifest.extents_m) < 2:
+            return super().extents
+        extents = np.zeros(self.manifest.count, np.float32)
+        for extent_m in self.manifest.extents_m:
+            extents[self._table.having((extent_m,), ())] = extent_m
+        return extents
+
+    @property
+    def sources(self) -> NDArray[np.uint16]:
+        """Which of the manifest's imageries each tile is from [N]; fetches those of all tiles."""
+        return np.array(
+            [t.source_number for t in self.tiles(np.arange(self.manifest.count))], np.uint16
+        )
+
+    @property
+    def imagery(self) -> AerialSource:
+        return super().imagery if self._original is None else self._original.imagery
+
     def crop(
         self, tile_id: int, pixels: int, *, extent_m: float | None = None, missing: int = 0
     ) -> NDArray[np.uint8]:
         if self._original is not None:
             return self._original.crop(tile_id, pixels, extent_m=extent_m, missing=missing)
+        self._need_imagery()
         return super().crop(tile_id, pixels, extent_m=extent_m, missing=missing)
+
+    def picture(self, tile_id: int) -> NDArray[np.uint8]:
+        if self._original is not None:
+            return self._original.picture(tile_id)
+        self._need_imagery()
+        return super().picture(tile_id)
 
     def close(self) -> None:
         super().close()
@@ -92,23 +132,16 @@ class MilvusIndex(Index):
             self._original.close()
 
     def _open_imagery(self) -> AerialSource:
-        from engine.imagery import open_imagery
+        self._need_imagery()
+        return self._held.whole()
 
-        if self._original is not None:
-            return self._original.imagery
+    def _need_imagery(self) -> None:
         if self._imagery_path is None:
             raise ImageryError(
                 "pictures of tiles are not kept in Milvus",
                 self.path,
                 "Give the imagery, or the index that was uploaded, with --imagery",
             )
-        source = open_imagery(self._imagery_path)
-        if source.fingerprint() not in {facts.fingerprint for facts in self.manifest.imagery}:
-            source.close()
-            raise ImageryError(
-                "this is not the imagery that the index was built from", self._imagery_path
-            )
-        return source
 
 
 def _uploaded(folder: Path | None, wanted: str) -> Index | None:
@@ -185,10 +218,11 @@ class MilvusTable:
     def tiles(self, ids: ArrayLike) -> list[Tile]:
         """Tiles by id, in the order asked for. Raises ``IndexError`` for ids that do not exist."""
         wanted = np.atleast_1d(np.asarray(ids, np.int64))
-        rows = self._store.fields(wanted, [LAT, LON, EXTENT, SOURCE])
+        rows = self._store.fields(
+            wanted, [LAT, LON, EXTENT, SOURCE, SOURCE_NUMBER, PICTURE, HEADING, NAME]
+        )
         return [
-            self._tile(Tile(tile_id, row[LAT], row[LON], row[EXTENT], str(row[SOURCE])[:1000]))
-            for tile_id, row in zip(wanted.tolist(), rows, strict=True)
+            self._tile(tile_id, row) for tile_id, row in zip(wanted.tolist(), rows, strict=True)
         ]
 
     def near(self, lat: float, lon: float, radius_m: float) -> IdArray:
@@ -227,9 +261,22 @@ class MilvusTable:
         ids, lats, lons = (np.concatenate(part) for part in zip(none, *found, strict=True))
         return ids, lats, lons
 
-    def _tile(self, tile: Tile) -> Tile:
-        good = abs(tile.lat) <= 90 and abs(tile.lon) <= 180 and 0 < tile.extent_m < 1e6
-        if not good:
+    def _tile(self, tile_id: int, row: dict[str, Any]) -> Tile:
+        picture, heading = row[PICTURE], row[HEADING]
+        tile = Tile(
+            tile_id,
+            row[LAT],
+            row[LON],
+            row[EXTENT],
+            str(row[SOURCE])[:1000],
+            None if picture == UNKNOWN else picture,
+            None if heading == UNKNOWN else heading,
+            str(row[NAME])[:1000],
+            row[SOURCE_NUMBER],
+        )
+        good = abs(tile.lat) <= 90 and abs(tile.lon) <= 180 and 0 <= tile.extent_m < 1e6
+        good &= heading == UNKNOWN or 0 <= heading <= 360
+        if not good or not 0 <= tile.source_number < len(self._store.manifest.imagery):
             raise self._damaged(f"tile {tile.id} does not lie on the Earth")
         return tile
 

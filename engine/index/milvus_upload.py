@@ -19,11 +19,16 @@ from engine.index.milvus_cells import LEVELS, cell_numbers
 from engine.index.milvus_client import MilvusError, check_name, connect, plainly
 from engine.index.milvus_filter import (
     EXTENT,
+    HEADING,
     ID,
     LAT,
     LON,
+    NAME,
+    PICTURE,
     SOURCE,
     SOURCE_KEY,
+    SOURCE_NUMBER,
+    UNKNOWN,
     VECTOR,
     cell_field,
     source_key,
@@ -36,7 +41,7 @@ if TYPE_CHECKING:
 
 _BATCH_BYTES = 8 << 20  # a server takes 64 MB at once
 _ROW_BYTES = 400  # of a row beside its vector
-_SOURCE_LENGTH = 4000  # bytes
+_TEXT_BYTES = 4000
 _MANIFEST_LENGTH = 1 << 20  # a server's own store takes 1.5 MB a value
 
 
@@ -111,12 +116,12 @@ def _create(client: Any, collection: str, manifest: Manifest, kind: str) -> None
     schema = MilvusClient.create_schema(auto_id=False, enable_dynamic_field=False, description=text)
     schema.add_field(ID, DataType.INT64, is_primary=True)
     schema.add_field(VECTOR, DataType.FLOAT_VECTOR, dim=manifest.dimension)
-    for name in (LAT, LON, EXTENT):
+    for name in (LAT, LON, EXTENT, HEADING):
         schema.add_field(name, DataType.DOUBLE)
-    schema.add_field(SOURCE, DataType.VARCHAR, max_length=_SOURCE_LENGTH)
-    schema.add_field(SOURCE_KEY, DataType.INT64)
-    for level in LEVELS:
-        schema.add_field(cell_field(level), DataType.INT64)
+    for name in (SOURCE, NAME):
+        schema.add_field(name, DataType.VARCHAR, max_length=_TEXT_BYTES)
+    for name in (SOURCE_KEY, SOURCE_NUMBER, PICTURE, *map(cell_field, LEVELS)):
+        schema.add_field(name, DataType.INT64)
     indexes = client.prepare_index_params()
     built = dict(KINDS[kind])
     if "nlist" in built:
@@ -165,6 +170,10 @@ def _rows(index: Index, ids: np.ndarray) -> list[dict[str, Any]]:
             EXTENT: tile.extent_m,
             SOURCE: _cut(tile.source),
             SOURCE_KEY: keys[tile.source],
+            SOURCE_NUMBER: tile.source_number,
+            PICTURE: UNKNOWN if tile.picture is None else tile.picture,
+            HEADING: UNKNOWN if tile.heading_deg is None else tile.heading_deg,
+            NAME: _cut(tile.name),
             **{field: numbers[row] for field, numbers in cells.items()},
         }
         for row, tile in enumerate(tiles)
@@ -173,4 +182,4 @@ def _rows(index: Index, ids: np.ndarray) -> list[dict[str, Any]]:
 
 def _cut(text: str) -> str:
     """As much of a text as the field takes."""
-    return text.encode("utf-8", "replace")[:_SOURCE_LENGTH].decode("utf-8", "ignore")
+    return text.encode("utf-8", "replace")[:_TEXT_BYTES].decode("utf-8", "ignore")
