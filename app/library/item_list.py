@@ -36,6 +36,7 @@ class ItemList(QFrame):
     """Watches the library."""
 
     add_asked = Signal()
+    kind_changed = Signal()
 
     def __init__(self, library: Library) -> None:
         super().__init__()
@@ -192,6 +193,7 @@ class ItemList(QFrame):
         self.show_kind(kind)  # type: ignore[arg-type]
         first = next(iter(self._library.listed(self._kind)), None)
         self._library.choose(first.path if first is not None else None)
+        self.kind_changed.emit()
 
     def _page(self, page: str) -> None:
         self._library.show(page)  # type: ignore[arg-type]

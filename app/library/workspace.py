@@ -64,6 +64,7 @@ class LibraryWorkspace(QWidget):
         row.setSpacing(0)
         row.addWidget(self.list)
         row.addWidget(self._split, 1)
+        self.list.kind_changed.connect(self.refresh)
         self.list.add_asked.connect(self.ask_for_items)
         self.page.used.connect(self.used)
         self.new.start_asked.connect(library.begin)

@@ -122,11 +122,11 @@ def test_verify_finds_damage_and_remove_asks_first(
     page = shelves.page
     QTest.mouseClick(page.verify, CLICK)
     qtbot.waitUntil(lambda: "Every file was as it was made" in card_text(shelves), timeout=SOON)
-    whole = (there / "vectors.faiss").read_bytes()
-    (there / "vectors.faiss").write_bytes(whole[:-9] + bytes(9))
+    whole = (there / "vectors.f16").read_bytes()
+    (there / "vectors.f16").write_bytes(whole[:-9] + bytes(9))
     QTest.mouseClick(page.verify, CLICK)
     qtbot.waitUntil(lambda: "Damage was found" in card_text(shelves), timeout=SOON)
-    assert "vectors.faiss" in card_text(shelves)
+    assert "vectors.f16" in card_text(shelves)
 
     QTest.mouseClick(page.remove, CLICK)
     answer(page, "Keep")
@@ -246,13 +246,10 @@ def test_nothing_there_says_how_to_get_something(
     window.store.change(recent_encoders=(), recent_indexes=())
     shelves = opened(window, root, qtbot)
     assert shelves.stack.currentWidget() is shelves.empty
-    texts = [b.text() for b in shelves.empty.findChildren(QPushButton) if b.isVisible()]
-    assert texts == ["New index…", "Add from disk…"]
+
+    def offered() -> list[str]:
+        return [b.text() for b in shelves.empty.findChildren(QPushButton) if b.isVisible()]
+
+    qtbot.waitUntil(lambda: offered() == ["New index…", "Add from disk…"], timeout=SOON)
     QTest.mouseClick(shelves.list.kinds.button("encoder"), CLICK)
-    qtbot.waitUntil(
-        lambda: (
-            "Import a checkpoint…"
-            in [b.text() for b in shelves.empty.findChildren(QPushButton) if b.isVisible()]
-        ),
-        timeout=SOON,
-    )
+    qtbot.waitUntil(lambda: "Import a checkpoint…" in offered(), timeout=SOON)
