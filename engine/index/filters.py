@@ -123,6 +123,17 @@ class Allowed:
         return self.mask[np.asarray(ids, np.int64)]
 
 
+def allowed_of(allowed: Allowed, total: int) -> Allowed:
+    """A set, once it is known to be of an index with so many tiles.
+
+    Raises:
+        ValueError: it is another index's.
+    """
+    if allowed.total != total:
+        raise ValueError(f"this is a set of {allowed.total} tiles, not of {total}")
+    return allowed
+
+
 class Places(Protocol):
     """As much of a table of tiles as filters need."""
 

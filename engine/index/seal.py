@@ -93,7 +93,7 @@ def seal(work: Path, sealing: Sealing, rows: Rows, report: Report) -> None:
         tile_pixels=sealing.tile_pixels,
         count=rows.count,
         dimension=sealing.dimension,
-        layout=sealing.layout,
+        layout=store.layout,
         faiss_factory=store.factory,
         coverage=coverage.bounds,
         imagery=sealing.imagery,

@@ -6,7 +6,7 @@ memory-mapped; :class:`engine.index.milvus.MilvusStore` is a server. All pass th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,10 +16,22 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import IndexFolderError
 from engine.index.filters import Allowed
-from engine.progress import Report, silent
+from engine.index.halves import write_halves
+from engine.index.layouts import (
+    ARRAYS_FILE,
+    DEFAULT_MEMORY,
+    EXACT_FILE,
+    SQ8_FILE,
+    Layout,
+    choose_layout,
+    parse_layout,
+)
+from engine.progress import Report, part, silent
 
 FloatArray = NDArray[np.float32]
 IdArray = NDArray[np.int64]
+_AGAIN = "Get the index again from its source, or build it again"
+
 Parts = Callable[[], Iterable[FloatArray]]
 
 
@@ -77,10 +89,11 @@ class VectorStore(Protocol):
 
 @dataclass(frozen=True)
 class StoreFacts:
-    """What was written: the factory for the manifest, and the names of the files."""
+    """What was written: the factory and the layout's name for the manifest, and the names of the files."""
 
     factory: str
     files: tuple[str, ...]
+    layout: str = ""
 
 
 class Described(Protocol):
@@ -95,6 +108,9 @@ class Described(Protocol):
     @property
     def faiss_factory(self) -> str: ...
 
+    @property
+    def files(self) -> Mapping[str, object]: ...
+
 
 def write_store(
     folder: Path,
@@ -103,23 +119,42 @@ def write_store(
     count: int,
     dimension: int,
     report: Report = silent,
+    *,
+    memory: int = DEFAULT_MEMORY,
 ) -> StoreFacts:
-    """Write descriptors into the files of an index.
+    """Write descriptors into the files of an index; what lies there of an attempt that was broken off is replaced.
 
     Args:
         layout: a name (:data:`engine.index.layouts.NAMES`), "auto", or a faiss factory string.
-        parts: gives them in order, [n, D] at a time, L2-normalised; asked several times.
+        parts: gives them in order, [n, D] at a time, L2-normalised; may be asked more than once.
+        memory: bytes that the open index may use; decides where the layout is "auto".
 
     Raises:
         IndexFolderError: there is no such layout, or it does not go with the count or dimension.
         OSError: they cannot be written.
     """
-    from engine.index.vectors import write_vectors
+    chosen = choose_layout(layout, count, dimension, memory)
+    for name in (EXACT_FILE, SQ8_FILE, ARRAYS_FILE):
+        (folder / name).unlink(missing_ok=True)
+    if chosen.kind == "sq8":
+        from engine.index.vectors import write_vectors
 
-    written = write_vectors(folder / "vectors.faiss", parts, dimension)
+        written = write_vectors(folder / SQ8_FILE, parts, dimension, count, report)
+    else:
+        share = 1.0 if chosen.kind == "exact" else 0.2
+        written = write_halves(folder / EXACT_FILE, parts, count, part(report, 0.0, share))
     if written != count:
         raise ValueError(f"{written} vectors were given, not {count}")
-    return StoreFacts("SQ8", ("vectors.faiss",))
+    if chosen.kind == "graph":
+        from engine.index.graph import write_graph
+
+        write_graph(folder, chosen, count, part(report, 0.2, 1.0))
+    elif chosen.kind == "inverted":
+        from engine.index.inverted_write import write_inverted
+
+        write_inverted(folder, chosen, count, part(report, 0.2, 1.0))
+    report(1, 1, "")
+    return StoreFacts(chosen.factory, chosen.files, chosen.name)
 
 
 def open_store(folder: Path, manifest: Described) -> VectorStore:
@@ -128,12 +163,37 @@ def open_store(folder: Path, manifest: Described) -> VectorStore:
     Raises:
         IndexFolderError: a file is missing, damaged, or not what the manifest says.
     """
-    from engine.index.vectors import Sq8Store
-
-    if manifest.faiss_factory != Sq8Store.factory:
+    count, dimension = manifest.count, manifest.dimension
+    try:
+        layout = parse_layout(manifest.faiss_factory, dimension)
+    except IndexFolderError as error:
         raise IndexFolderError(
-            f"its vectors are kept as {manifest.faiss_factory[:40]!r}, which this program does not read",
-            folder,
-            "Update Nadir, or build the index again",
-        )
-    return Sq8Store(folder, manifest.count, manifest.dimension)
+            f"its {error.problem}", folder, "Update Nadir, or build the index again"
+        ) from None
+    for name in layout.files:
+        if name not in manifest.files:
+            raise IndexFolderError(f"the manifest does not list {name}", folder, _AGAIN)
+    try:
+        return _open(folder, layout, count)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise IndexFolderError(
+            f"its vectors cannot be used ({str(error)[:80]})", folder, _AGAIN
+        ) from error
+
+
+def _open(folder: Path, layout: Layout, count: int) -> VectorStore:
+    if layout.kind == "exact":
+        from engine.index.scan import ExactStore
+
+        return ExactStore(folder, count, layout.dimension)
+    if layout.kind == "sq8":
+        from engine.index.vectors import Sq8Store
+
+        return Sq8Store(folder, count, layout.dimension)
+    if layout.kind == "graph":
+        from engine.index.graph import GraphStore
+
+        return GraphStore(folder, layout, count)
+    from engine.index.inverted import InvertedStore
+
+    return InvertedStore(folder, layout, count)

@@ -16,13 +16,16 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from engine.errors import IndexFolderError
-from engine.index.filters import Allowed
+from engine.index.filters import Allowed, allowed_of
+from engine.index.scan import best, checked_queries
 from engine.progress import Report, silent
 
 if TYPE_CHECKING:
     from faiss import IndexScalarQuantizer
 
 VECTORS_FILE = "vectors.faiss"
+
+_SCANNED = 1 << 30  # bytes between two chances to cancel: a fifth of a second
 
 # faiss's file: "IxSQ"; dimension, count, two unused, trained?, metric; kind of quantiser, range rule and its argument,
 # dimension, bytes a code; length of the ranges, then the ranges; length of the codes, then the codes.
@@ -47,6 +50,8 @@ def write_vectors(
     path: Path,
     parts: Callable[[], Iterable[NDArray[np.float32]]],
     dimension: int,
+    count: int = 0,
+    report: Report = silent,
 ) -> int:
     """Quantise and write vectors; ``parts`` gives them in order, and is asked twice. Returns how many there are.
 
@@ -56,7 +61,10 @@ def write_vectors(
     faiss = _faiss()
     low = np.full(dimension, np.inf, np.float32)
     high = np.full(dimension, -np.inf, np.float32)
+    read = 0
     for part in parts():
+        report(read, 2 * count, "Writing vectors")
+        read += len(part)
         if len(part):
             low, high = np.minimum(low, part.min(axis=0)), np.maximum(high, part.max(axis=0))
     index = faiss.IndexScalarQuantizer(
@@ -64,6 +72,7 @@ def write_vectors(
     )
     index.train(np.stack([low, high]))  # it keeps the ranges and nothing else
     for part in parts():
+        report(count + index.ntotal, 2 * count, "Writing vectors")
         if len(part):
             index.add(np.ascontiguousarray(part, np.float32))
     failure: list[OSError] = []
@@ -152,8 +161,16 @@ class Sq8Store:
         report: Report = silent,
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """See :class:`engine.index.vector_store.VectorStore`."""
-        report(0, 1, "")
-        return search(self._index, queries, k, None if allowed is None else allowed.ids)
+        queries = checked_queries(queries, self.dimension)
+        k = min(k, self.count if allowed is None else allowed_of(allowed, self.count).count)
+        scores = np.zeros((len(queries), max(k, 0)), np.float32)
+        found = np.zeros(scores.shape, np.int64)
+        step = max(1, _SCANNED // (self.count * self.dimension))
+        for first in range(0, len(queries) if k > 0 else 0, step):
+            report(first, len(queries), "")
+            some = slice(first, first + step)
+            scores[some], found[some] = search(self._index, queries[some], k, allowed)
+        return scores, found
 
     def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
         """See :class:`engine.index.vector_store.VectorStore`."""
@@ -169,35 +186,16 @@ class Sq8Store:
 
 
 def search(
-    index: IndexScalarQuantizer,
-    queries: NDArray[np.float32],
-    k: int,
-    ids: NDArray[np.int64] | None,
+    index: IndexScalarQuantizer, queries: NDArray[np.float32], k: int, allowed: Allowed | None
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The ``k`` largest inner products of every query, exactly; only among ``ids`` where they are given.
-
-    Returns:
-        Scores [Q, k] and ids [Q, k], best first; fewer columns where there are fewer vectors.
-    """
+    """The ``k`` largest inner products of every query, exactly, equal ones by id; ``k`` rows may answer at least."""
     faiss = _faiss()
-    queries = np.ascontiguousarray(queries, np.float32)
-    if queries.ndim != 2 or queries.shape[1] != index.d:
-        raise ValueError(f"queries must be [Q, {index.d}], not {queries.shape}")
-    if ids is None:
-        count, parameters = index.ntotal, None
-    else:
-        if len(ids) and not 0 <= int(np.min(ids)) <= int(np.max(ids)) < index.ntotal:
-            raise IndexError(f"tile ids run from 0 to {index.ntotal - 1}")
-        allowed = np.zeros(index.ntotal, np.bool_)
-        allowed[np.asarray(ids, np.int64)] = True
-        count = int(np.count_nonzero(allowed))
-        bits = np.packbits(allowed, bitorder="little")
+    bits = None if allowed is None else allowed.bitmap  # faiss does not keep it
+    parameters = None
+    if bits is not None:
         parameters = faiss.SearchParameters(sel=faiss.IDSelectorBitmap(bits))
-    k = min(k, count)
-    if k < 1 or not len(queries):
-        return np.zeros((len(queries), 0), np.float32), np.zeros((len(queries), 0), np.int64)
     scores, found = index.search(queries, k, params=parameters)
-    return scores, found
+    return best(scores, found, k)
 
 
 def _damaged(path: Path, what: str) -> IndexFolderError:

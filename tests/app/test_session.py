@@ -256,10 +256,10 @@ def test_a_spoiled_index_is_explained(
 ) -> None:
     index = sights.copy_index(tmp_path)
     if spoil == "missing":
-        (index / "vectors.faiss").unlink()
+        (index / "vectors.f16").unlink()
     elif spoil == "short":
-        data = (index / "vectors.faiss").read_bytes()
-        (index / "vectors.faiss").write_bytes(data[:-100])
+        data = (index / "vectors.f16").read_bytes()
+        (index / "vectors.f16").write_bytes(data[:-100])
     elif spoil == "no manifest":
         (index / "manifest.json").unlink()
     else:

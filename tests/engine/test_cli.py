@@ -199,14 +199,14 @@ def test_index_build_info_verify(capsys, given, town, tmp_path):
     assert json.loads(out)["count"] == 121
     code, out, _ = run(capsys, "index", "verify", out_folder)
     assert code == 0 and "as it was built" in out
-    vectors = out_folder / "vectors.faiss"
+    vectors = out_folder / "vectors.f16"
     content = bytearray(vectors.read_bytes())
     content[-1] ^= 1
     vectors.write_bytes(content)
     code, out, err = run(capsys, "index", "verify", out_folder)
-    assert code == 1 and "vectors.faiss" in err
+    assert code == 1 and "vectors.f16" in err
     vectors.unlink()
-    assert "vectors.faiss is missing" in fails(
+    assert "vectors.f16 is missing" in fails(
         capsys,
         "localize",
         town.folder / "panoramas" / "0000.jpg",

@@ -126,7 +126,7 @@ def test_killed_at_any_moment_it_ends_in_the_same_bytes(finished, tmp_path: Path
     assert _same(tmp_path / "k.index", expected)
 
 
-@pytest.mark.parametrize("stage", ["vectors.faiss", "tiles.gpkg", "manifest.json"])
+@pytest.mark.parametrize("stage", ["vectors.f16", "tiles.gpkg", "manifest.json"])
 def test_interrupted_while_the_files_move_up(
     finished, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

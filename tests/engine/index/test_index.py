@@ -53,7 +53,7 @@ def test_what_a_build_makes(place) -> None:
         "imagery.tif",
         "manifest.json",
         "tiles.gpkg",
-        "vectors.faiss",
+        "vectors.f16",
     ]
     manifest = index.manifest
     assert manifest.count == 21 * 21
@@ -220,7 +220,7 @@ def test_what_is_no_index(tmp_path: Path) -> None:
 
 
 def test_missing_and_short_files(copied: Path) -> None:
-    for name in ("vectors.faiss", "tiles.gpkg", "imagery.tif"):
+    for name in ("vectors.f16", "tiles.gpkg", "imagery.tif"):
         whole = (copied / name).read_bytes()
         (copied / name).write_bytes(whole[:-1])
         with pytest.raises(IndexFolderError, match=rf"place\.index: {name} has"):
@@ -234,7 +234,7 @@ def test_missing_and_short_files(copied: Path) -> None:
 
 
 def test_altered_files_are_found_by_verify(copied: Path) -> None:
-    for name in ("vectors.faiss", "tiles.gpkg", "imagery.tif"):
+    for name in ("vectors.f16", "tiles.gpkg", "imagery.tif"):
         whole = bytearray((copied / name).read_bytes())
         altered = bytearray(whole)
         altered[-200] ^= 1
@@ -263,9 +263,9 @@ def test_verify_reports_and_can_be_cancelled(copied: Path) -> None:
 
 def test_a_link_out_of_the_folder_is_no_file_of_the_index(copied: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside.faiss"
-    shutil.move(copied / "vectors.faiss", outside)
-    os.symlink(outside, copied / "vectors.faiss")
-    with pytest.raises(IndexFolderError, match=r"vectors\.faiss is missing"):
+    shutil.move(copied / "vectors.f16", outside)
+    os.symlink(outside, copied / "vectors.f16")
+    with pytest.raises(IndexFolderError, match=r"vectors\.f16 is missing"):
         Index.open(copied)
 
 
@@ -308,7 +308,7 @@ BAD_MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "notes without end": _set("notes", to=["x"] * 1000),
     "factory": _set("faiss_factory", to="HNSW32,Flat"),
     "files are a list": _set("files", to=[]),
-    "vectors are not listed": lambda raw: raw["files"].pop("vectors.faiss"),
+    "vectors are not listed": lambda raw: raw["files"].pop("vectors.f16"),
     "path up": _rename_file("../imagery.tif"),
     "absolute path": _rename_file("/etc/passwd"),
     "drive": _rename_file("C:\\imagery.tif"),
@@ -319,8 +319,8 @@ BAD_MANIFESTS: dict[str, Callable[[dict[str, Any]], None]] = {
     "newline": _rename_file("imagery.tif\n"),
     "the manifest itself": _rename_file("manifest.json"),
     "imagery not listed": _set("imagery", 0, "file", to="other.tif"),
-    "bytes are negative": _set("files", "vectors.faiss", "bytes", to=-1),
-    "bytes are more": _set("files", "vectors.faiss", "bytes", to=10**12),
+    "bytes are negative": _set("files", "vectors.f16", "bytes", to=-1),
+    "bytes are more": _set("files", "vectors.f16", "bytes", to=10**12),
 }
 
 

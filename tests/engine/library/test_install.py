@@ -144,7 +144,7 @@ def test_links_are_not_followed(town: Town, library: Path, tmp_path: Path) -> No
     assert contents(library) == {}
 
 
-@pytest.mark.parametrize("name", ["vectors.faiss", "tiles.gpkg", "imagery.tif", "manifest.json"])
+@pytest.mark.parametrize("name", ["vectors.f16", "tiles.gpkg", "imagery.tif", "manifest.json"])
 @pytest.mark.parametrize("how", ["cut", "altered", "missing", "longer"])
 def test_what_is_damaged_is_not_taken(
     town: Town, library: Path, tmp_path: Path, name: str, how: str

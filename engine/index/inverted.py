@@ -1,0 +1,288 @@
+"""Searching inverted lists of codes, and ordering the best of what they give by the 16-bit vectors.
+
+A query is rotated and shortened like the vectors were, compared with the centres of all lists, then with the codes in
+the nearest of them (``probes``); of the best codes (``short``) the vectors themselves are read and compared. Lists are
+searched by faiss, over mapped memory; every number of the file that could lead it astray is checked when it is opened.
+
+With a filter faiss looks at the codes of allowed rows alone. As many of *them* are looked at as otherwise: more lists,
+all if need be. Where few rows are allowed, their vectors are compared directly.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from engine.errors import IndexFolderError
+from engine.index.arrays import Shape, open_arrays
+from engine.index.filters import Allowed, allowed_of
+from engine.index.halves import Halves
+from engine.index.layouts import ARRAYS_FILE, EXACT_FILE, Layout
+from engine.index.lists import MappedLists, offsets
+from engine.index.scan import best, checked_queries, scan
+from engine.progress import Report, silent
+
+FloatArray = NDArray[np.float32]
+IdArray = NDArray[np.int64]
+
+FEW = 20_000
+"""Up to so many allowed rows are compared directly: some 5 ms."""
+
+BLOCK_ROWS = 1 << 16
+"""Rows in each of the lists of a layout that looks at all of them."""
+
+_QUERIES = 100
+_RERANK_FLOATS = 1 << 23
+_AGAIN = "Get the index again from its source, or build it again"
+
+
+def _faiss() -> Any:
+    import faiss  # not at the top: it takes a tenth of a second, and its types are incomplete
+
+    return faiss
+
+
+def list_count(layout: Layout, count: int) -> int:
+    """Lists in the file: those of the layout, or blocks of rows where it looks at all."""
+    return layout.lists if layout.lists > 1 else max(1, -(-count // BLOCK_ROWS))
+
+
+def arrays_of(layout: Layout, count: int) -> dict[str, tuple[Any, Shape]]:
+    """Types and shapes of the arrays that such an index has; of ``lists`` the length follows from ``sizes``."""
+    inner = layout.inner
+    wanted: dict[str, tuple[Any, Shape]] = {"effort": ("<i4", (2,))}
+    if layout.transform:
+        wanted["rotation"] = ("<f4", (inner, layout.dimension))
+    if layout.imi_bits:
+        wanted["centres"] = ("<f4", (2, 1 << layout.imi_bits, inner // 2))
+    elif layout.lists > 1:
+        wanted["centres"] = ("<f4", (layout.lists, inner))
+    if layout.code == "PQ":
+        wanted["pieces"] = ("<f4", (layout.pieces, 1 << layout.bits, inner // layout.pieces))
+    elif layout.code != "SQfp16":
+        wanted["ranges"] = ("<f4", (2 * inner,))
+    wanted["sizes"] = ("<i4", (list_count(layout, count),))
+    wanted["lists"] = ("|u1", (-1,))
+    return wanted
+
+
+class InvertedStore:
+    """Codes in inverted lists: a :class:`engine.index.vector_store.VectorStore`.
+
+    Attributes:
+        probes: lists looked at for a query.
+        short: rows whose vectors are read for a query, at least; 0: none, the codes' own order is given.
+    """
+
+    exact = False
+
+    def __init__(self, folder: Path, layout: Layout, count: int) -> None:
+        self.layout, self.factory = layout, layout.factory
+        self.count, self.dimension = count, layout.dimension
+        self._halves = Halves(folder / EXACT_FILE, count, layout.dimension)
+        path = folder / ARRAYS_FILE
+        arrays = open_arrays(path, arrays_of(layout, count))
+        _check(path, arrays, layout, count)
+        self._rotation: FloatArray | None = None
+        if layout.transform:
+            self._rotation = np.array(arrays["rotation"])
+        self._centres: FloatArray | None = None
+        self._halves_of_centres: Any = None
+        if layout.imi_bits:
+            self._halves_of_centres = _multi_index(np.array(arrays["centres"]))
+        elif layout.lists > 1:
+            self._centres = np.array(arrays["centres"])
+        sizes = np.array(arrays["sizes"])
+        self.list_count = len(sizes)
+        probes, self.short = (int(v) for v in arrays["effort"])
+        self.probes = min(probes, self.list_count) if layout.lists > 1 else self.list_count
+        self._lists = MappedLists(arrays["lists"], sizes, layout.code_bytes, layout.fast)
+        self._index = _index(layout, arrays, self.list_count, count)
+        self._index.replace_invlists(self._lists.faiss, False)
+
+    def search(
+        self,
+        queries: FloatArray,
+        k: int,
+        allowed: Allowed | None = None,
+        report: Report = silent,
+    ) -> tuple[FloatArray, IdArray]:
+        """See :class:`engine.index.vector_store.VectorStore`."""
+        queries = checked_queries(queries, self.dimension)
+        if allowed is not None and allowed_of(allowed, self.count).count <= max(FEW, k):
+            return scan(self._halves, queries, k, allowed.ids, report)
+        k = min(k, self.count if allowed is None else allowed.count)
+        scores = np.zeros((len(queries), max(k, 0)), np.float32)
+        found = np.zeros(scores.shape, np.int64)
+        if k < 1:
+            return scores, found
+        selector, share, _bits = None, 1.0, None
+        if allowed is not None:
+            _bits = allowed.bitmap  # faiss does not keep it
+            selector, share = _faiss().IDSelectorBitmap(_bits), allowed.count / self.count
+        probes = min(self.list_count, -int(-self.probes // share))
+        for first in range(0, len(queries), _QUERIES):
+            report(first, len(queries), "")
+            part = slice(first, first + _QUERIES)
+            scores[part], found[part] = self._some(queries[part], k, probes, selector, report)
+        return scores, found
+
+    def vectors(self, ids: ArrayLike) -> FloatArray:
+        """See :class:`engine.index.vector_store.VectorStore`."""
+        return self._halves.take(ids)
+
+    def close(self) -> None:
+        """See :class:`engine.index.vector_store.VectorStore`."""
+        self._halves.close()
+
+    def _some(
+        self, queries: FloatArray, k: int, probes: int, selector: Any, report: Report
+    ) -> tuple[FloatArray, IdArray]:
+        """The best ``k`` of some queries; looks at more lists as long as they gave fewer."""
+        scores = np.full((len(queries), k), -np.inf, np.float32)
+        found = np.full((len(queries), k), -1, np.int64)
+        left = np.arange(len(queries))
+        while len(left):
+            near, ids = self._codes(queries[left], max(self.short, 2 * k), probes, selector)
+            near, ids = self._ordered(queries[left], near, ids, k)
+            full = (ids[:, -1] >= 0) | (probes >= self.list_count)
+            scores[left[full]], found[left[full]] = near[full], ids[full]
+            left = left[~full]
+            probes = min(self.list_count, 4 * probes)
+            report(0, 0, "")
+        if (found < 0).any():  # every list was read
+            raise self._damaged("does not hold every vector")
+        return scores, found
+
+    def _codes(
+        self, queries: FloatArray, short: int, probes: int, selector: Any
+    ) -> tuple[FloatArray, IdArray]:
+        """The best codes of the nearest lists: scores and ids [Q, short], -1 where there are fewer."""
+        faiss = _faiss()
+        short = min(short, self.count)
+        inner = queries
+        if self._rotation is not None:
+            inner = queries @ self._rotation.T
+        keys, near = self._nearest(inner, probes)
+        inner = np.ascontiguousarray(inner)
+        parameters = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
+        scores = np.empty((len(queries), short), np.float32)
+        ids = np.empty((len(queries), short), np.int64)
+        self._index.search_preassigned_c(
+            len(inner),
+            faiss.swig_ptr(inner),
+            short,
+            faiss.swig_ptr(keys),
+            faiss.swig_ptr(near),
+            faiss.swig_ptr(scores),
+            faiss.swig_ptr(ids),
+            False,
+            parameters,
+        )
+        if ids.max(initial=-1) >= self.count or ids.min(initial=0) < -1:
+            raise self._damaged("holds rows that the index does not have")
+        return scores, ids
+
+    def _nearest(self, inner: FloatArray, probes: int) -> tuple[IdArray, FloatArray]:
+        """The nearest lists [Q, probes] of rotated queries, and how near their centres are."""
+        count = len(inner)
+        if probes >= self.list_count and not (self.layout.residual and self._centres is not None):
+            keys = np.tile(np.arange(self.list_count), (count, 1))
+            return keys, np.zeros(keys.shape, np.float32)
+        if self._halves_of_centres is not None:
+            # It knows distances alone; among vectors of one length, and a query of that length, they say the same.
+            length = np.maximum(np.linalg.norm(inner, axis=1, keepdims=True), 1e-12)
+            far, keys = self._halves_of_centres.search(
+                np.ascontiguousarray(inner / length, np.float32), probes
+            )
+            return keys, np.ascontiguousarray(-far)
+        assert self._centres is not None
+        scores = inner @ self._centres.T
+        keys = np.argpartition(scores, -probes, axis=1)[:, -probes:]
+        return np.ascontiguousarray(keys), np.ascontiguousarray(np.take_along_axis(scores, keys, 1))
+
+    def _ordered(
+        self, queries: FloatArray, scores: FloatArray, ids: IdArray, k: int
+    ) -> tuple[FloatArray, IdArray]:
+        """The best ``k`` of a short list by the vectors themselves; -1 where there are fewer."""
+        missing = ids < 0
+        if self.short:
+            step = max(1, _RERANK_FLOATS // (ids.shape[1] * self.dimension))
+            scores = np.empty(ids.shape, np.float32)
+            for first in range(0, len(queries), step):
+                part = slice(first, first + step)
+                rows = self._halves.take(np.maximum(ids[part], 0).reshape(-1))
+                rows = rows.reshape(*ids[part].shape, self.dimension)
+                scores[part] = np.einsum("qnd,qd->qn", rows, queries[part])
+        scores = np.where(missing, -np.inf, scores).astype(np.float32)
+        scores, ids = best(scores, ids, k)
+        if ids.shape[1] < k:
+            wide = ((0, 0), (0, k - ids.shape[1]))
+            scores = np.pad(scores, wide, constant_values=-np.inf)
+            ids = np.pad(ids, wide, constant_values=-1)
+        return scores, ids
+
+    def _damaged(self, what: str) -> IndexFolderError:
+        return IndexFolderError(f"{ARRAYS_FILE} {what}", None, _AGAIN)
+
+
+def _check(path: Path, arrays: dict[str, NDArray[Any]], layout: Layout, count: int) -> None:
+    """Whether the numbers make sense.
+
+    Raises:
+        IndexFolderError: naming what is wrong.
+    """
+    for name, values in arrays.items():
+        if values.dtype == np.float32 and not (
+            np.isfinite(values).all() and np.abs(values).max(initial=0) < 1e6
+        ):
+            raise IndexFolderError(
+                f"{path.name} holds {name} that are no numbers", path.parent, _AGAIN
+            )
+    sizes, effort = arrays["sizes"], arrays["effort"]
+    if sizes.min(initial=0) < 0 or int(sizes.sum(dtype=np.int64)) != count:
+        raise IndexFolderError(f"{path.name} has lists of impossible lengths", path.parent, _AGAIN)
+    if int(offsets(sizes, layout.code_bytes, layout.fast)[-1]) != arrays["lists"].size:
+        raise IndexFolderError(f"{path.name} has lists of other lengths", path.parent, _AGAIN)
+    if not (1 <= effort[0] <= 1 << 20 and 0 <= effort[1] <= 1 << 20):
+        raise IndexFolderError(f"{path.name} asks for an impossible effort", path.parent, _AGAIN)
+
+
+def _multi_index(centres: FloatArray) -> Any:
+    faiss = _faiss()
+    halves, size, half = centres.shape
+    quantizer: Any = faiss.MultiIndexQuantizer(halves * half, halves, size.bit_length() - 1)
+    faiss.copy_array_to_vector(centres.reshape(-1), quantizer.pq.centroids)
+    quantizer.is_trained, quantizer.ntotal = True, size**halves
+    return quantizer
+
+
+def _index(layout: Layout, arrays: dict[str, NDArray[Any]], lists: int, count: int) -> Any:
+    """faiss's index for codes, without any list."""
+    faiss = _faiss()
+    inner, metric = layout.inner, faiss.METRIC_INNER_PRODUCT
+    quantizer: Any = faiss.IndexFlatIP(inner)  # never asked: the lists are chosen here
+    index: Any
+    if layout.code == "PQ":
+        if layout.fast:
+            index = faiss.IndexIVFPQFastScan(quantizer, inner, lists, layout.pieces, 4, metric)
+        else:
+            index = faiss.IndexIVFPQ(quantizer, inner, lists, layout.pieces, layout.bits, metric)
+        index.by_residual = layout.residual
+        faiss.copy_array_to_vector(np.array(arrays["pieces"]).reshape(-1), index.pq.centroids)
+    else:
+        kind = {
+            "SQ8": faiss.ScalarQuantizer.QT_8bit,
+            "SQ4": faiss.ScalarQuantizer.QT_4bit,
+            "SQfp16": faiss.ScalarQuantizer.QT_fp16,
+        }[layout.code]
+        index = faiss.IndexIVFScalarQuantizer(quantizer, inner, lists, kind, metric, False)
+        if "ranges" in arrays:
+            faiss.copy_array_to_vector(np.array(arrays["ranges"]), index.sq.trained)
+    index.is_trained, index.ntotal = True, count
+    index.own_fields = False
+    index.referenced_objects = [quantizer]
+    return index
