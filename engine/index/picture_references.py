@@ -146,16 +146,13 @@ class PictureReferences:
             return None  # its extent is said of one side
         return picture
 
-    def why(self, row: int) -> str:
-        """Why a row is left out, for people; empty where nothing is wrong with it."""
-        number = int(self._numbers[row])
-        try:
-            picture = self.source.read(number)
-        except ImageryError as error:
-            return error.problem
-        if self.kind == "aerial" and picture.shape[0] != picture.shape[1]:
-            return f"it is no square but {picture.shape[1]} × {picture.shape[0]} pixels"
-        return ""
+    def names_but(self, numbers: NDArray[np.int64], most: int = 3) -> str:
+        """The files that were left out, given the numbers of the pictures that were not: the first of them, and how
+        many more there are; empty where there are none."""
+        gone = np.setdiff1d(self._numbers, numbers)
+        names = [self.source.file_name(number) for number in gone[:most].tolist()]
+        more = f" and {len(gone) - most:,} more" if len(gone) > most else ""
+        return ", ".join(names) + more
 
     def encode(self, encoder: PictureEncoder, loaded: Loaded, part: slice) -> NDArray[np.float32]:
         """Descriptors [n, D] of the good rows ``loaded.good[part]``."""
