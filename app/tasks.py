@@ -293,7 +293,7 @@ def _side_by_side(
 
 def _matched_said(candidate: Candidate) -> str:
     """Which photo of the index stands beside one's own, and where it was taken towards."""
-    words = QCoreApplication.translate("Compare", "Left your photo, right the one it matches: {0}")
+    words = QCoreApplication.translate("Compare", "Left your photo, right the index's: {0}")
     said = words.format(candidate.picture)
     if candidate.picture_heading_deg is not None:
         towards = QCoreApplication.translate("Compare", ", taken towards {0}°")

@@ -65,7 +65,7 @@ class CandidateDetail(QFrame):
                     ("chance", self.tr("Chance")),
                     ("heading", self.tr("Heading")),
                     ("picture", self.tr("Photo")),
-                    ("towards", self.tr("It looks")),
+                    ("towards", self.tr("Looks to")),
                     ("away", self.tr("From ①")),
                 )
             )

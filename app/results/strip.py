@@ -154,7 +154,10 @@ class _Delegate(QStyledItemDelegate):
 
     def _draw_words(self, painter: QPainter, tile: QRectF, candidate: Candidate) -> None:
         tokens = tokens_of(self._view)
-        heading = degrees_text(candidate.heading_deg) if candidate.heading_deg is not None else "–"
+        result = self._session.result
+        heading = "–" if result is None or not result.of_photos else ""
+        if candidate.heading_deg is not None:
+            heading = degrees_text(candidate.heading_deg)
         upper = QRectF(tile.left(), tile.bottom() + 1.5 * STEP, tile.width(), line_height() + 2)
         lower = upper.translated(0, line_height() + 2)
         left = Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter

@@ -8,7 +8,7 @@ var NadirLayers = (function () {
 
   var CIRCLE = 24; // diameter of a rank circle with its rim, px
   var DOT = 34; // radius of a dot of the posterior, px
-  var PLACE = 4; // radius of the dot of a photo with its rim, px
+  var PLACE = 5; // radius of the dot of a photo with its rim, px
   var WEDGE_LEAST = 44; // the wedge's radius never falls below this, px
 
   /** The index's imagery. Leaflet's columns may run past the 180th meridian; the program's do not. */

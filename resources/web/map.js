@@ -228,6 +228,8 @@ var NadirMap = (function () {
       }
     }
     var candidate = candidateOf(rank);
+    // A photo is a point: where it is in view already, nothing need move.
+    if (candidate && !candidate.square && map.getBounds().pad(-0.05).contains(near(candidate.at))) fly = false;
     if (fly && candidate) camera.fly(near(candidate.at), heightOf(candidate));
   }
 
