@@ -70,7 +70,7 @@ class Plan:
         encoder: the path of an encoder.
         area: a GeoJSON geometry; None: all of the imagery.
         extents_m, stride_m, layout: what differs from the encoder's advice; empty, None and "" where nothing does.
-        allow: the server that may be asked, where the imagery is one; ``zoom``: in which detail.
+        allow: the hosts that may be asked, where the imagery is one; ``zoom``: in which detail.
     """
 
     name: str
@@ -80,7 +80,7 @@ class Plan:
     extents_m: tuple[float, ...] = ()
     stride_m: float | None = None
     layout: str = ""
-    allow: str = ""
+    allow: tuple[str, ...] = ()
     zoom: int | None = None
 
 
@@ -257,12 +257,16 @@ def read_launch(folder: Path) -> Launch | None:
         raw = json.loads((folder / BUILD).read_bytes())
         values = raw["plan"]
         plan = Plan(**{f.name: values[f.name] for f in fields(Plan) if f.name in values})
-        plan = replace(plan, extents_m=tuple(map(float, plan.extents_m)))
+        plan = replace(
+            plan,
+            extents_m=tuple(map(float, plan.extents_m)),
+            allow=tuple(map(str, plan.allow)),
+        )
         kept = {f.name: raw[f.name] for f in fields(Launch) if f.name in raw and f.name != "plan"}
         launch = Launch(plan, **kept)
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
-    texts = (plan.name, plan.imagery, plan.encoder, plan.layout, plan.allow, launch.mark)
+    texts = (plan.name, plan.imagery, plan.encoder, plan.layout, launch.mark)
     good = all(isinstance(text, str) for text in (*texts, launch.token))
     good = good and isinstance(launch.pid, int) and isinstance(plan.area, dict | None)
     return launch if good else None
@@ -310,8 +314,8 @@ def build_command(folder: Path, plan: Plan, out: Path) -> list[str]:
         command += ["--stride-m", f"{plan.stride_m:g}"]
     if plan.layout:
         command += ["--layout", plan.layout]
-    if plan.allow:
-        command += ["--allow", plan.allow]
+    for host in plan.allow:
+        command += ["--allow", host]
     if plan.zoom is not None:
         command += ["--zoom", str(plan.zoom)]
     return command

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from app.library.work import Ground, Rings, plain
-from engine.errors import ImageryError
 from engine.geo import Bounds
 from engine.progress import Report
 
@@ -28,7 +27,7 @@ class Facts:
         resolution_m: metres a pixel; 0 where that means nothing.
         zooms: lowest and highest, where it has such.
         pixels: columns and rows; ``places``: of pictures, how many.
-        host: of a server, else "".
+        hosts: of a server, else none; ``asks_first``: what it has is only known once it was asked.
     """
 
     path: Path
@@ -48,11 +47,17 @@ class Facts:
     licence: str = ""
     terms: str = ""
     notes: tuple[str, ...] = ()
-    host: str = ""
+    hosts: tuple[str, ...] = ()
+    asks_first: bool = False
 
     @property
     def server(self) -> bool:
-        return bool(self.host)
+        return bool(self.hosts)
+
+    @property
+    def host(self) -> str:
+        """The server's hosts, in words."""
+        return ", ".join(self.hosts)
 
     @property
     def pictures(self) -> bool:
@@ -153,7 +158,52 @@ def _look_at_pictures(path: Path, source: Any) -> Looked:
 
 
 def _look_at_server(path: Path) -> Looked:
-    raise ImageryError("servers cannot be read yet", path)
+    """What a server's description says; nothing is asked of it."""
+    from app.map.messages import Area
+    from engine.imagery.server import read_server
+
+    server = read_server(path)
+    bounds, rings = None, []
+    if server.bounds:
+        west, south, east, north = server.bounds
+        bounds = Bounds(south, west, north, east)
+        far = west + bounds.width_deg
+        rings = [[(west, north), (far, north), (far, south), (west, south)]]
+    host = server.hosts[0]
+    facts = Facts(
+        path=path,
+        name=server.name or host,
+        kind=f"{server.kind.upper()}",
+        zooms=server.zooms,
+        bounds=bounds,
+        attribution=server.attribution,
+        licence=server.licence,
+        terms=server.terms,
+        hosts=server.hosts,
+        asks_first=server.kind != "xyz",
+    )
+    world = Bounds(-60.0, -179.0, 72.0, 179.0)
+    area = Area(facts.name, bounds or world, 1.0, server.attribution, server.licence, None)
+    return Looked(facts, Ground(area, rings, lambda: None))
+
+
+def describe_server(address: str, folder: Path) -> Path:
+    """Keep the description of a server that was given by its address, and say where.
+
+    Raises:
+        ImageryError: it is no address of a server.
+    """
+    from engine.imagery.server import server_of, write_server
+
+    server = server_of(address)
+    folder.mkdir(parents=True, exist_ok=True)
+    name = "".join(c if c.isalnum() or c in "-." else "-" for c in server.hosts[0])
+    path = folder / f"{name}{SERVER}"
+    number = 2
+    while path.exists():
+        path, number = folder / f"{name}-{number}{SERVER}", number + 1
+    write_server(path, server)
+    return path
 
 
 # Areas ------------------------------------------------------------------------------------------------------------
@@ -210,6 +260,14 @@ def square_around(lat: float, lon: float, side_m: float) -> Chosen:
     geometry = polygon_of([corners])
     assert geometry is not None
     return Chosen(geometry, [corners])
+
+
+def box_of(rings: Rings) -> Bounds:
+    """The box around rings."""
+    lons = [lon for ring in rings for lon, _ in ring]
+    lats = [lat for ring in rings for _, lat in ring]
+    turn = [(lon + 180.0) % 360.0 - 180.0 for lon in (min(lons), max(lons))]
+    return Bounds(min(lats), turn[0], max(lats), turn[1])
 
 
 def area_of(geometry: dict[str, Any] | None) -> Area | None:

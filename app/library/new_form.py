@@ -52,6 +52,25 @@ class NewForm(QWidget):
         self.folder.setToolTip(
             self.tr("A folder of GeoTIFFs, of z/x/y tiles, or of pictures whose places are known")
         )
+        self.server = QPushButton(self.tr("A server…"))
+        self.server.setCheckable(True)
+        self.server.setToolTip(
+            self.tr("Fetch imagery from a map server once; you are asked before anything is sent")
+        )
+        self.address = QLineEdit()
+        self.address.setPlaceholderText("https://example.org/{z}/{x}/{y}.jpg")
+        self.address.setAccessibleName(self.tr("Address of the server"))
+        self.use_address = QPushButton(self.tr("Use"))
+        self.address_file = QPushButton(self.tr("From a file…"))
+        self.address_row = QWidget()
+        row = QHBoxLayout(self.address_row)
+        row.setContentsMargins(0, 0, 0, 0)
+        row.setSpacing(2 * STEP)
+        row.addWidget(self.address, 1)
+        row.addWidget(self.use_address)
+        row.addWidget(self.address_file)
+        self.address_row.hide()
+        self.server.toggled.connect(self.address_row.setVisible)
         self.source = Elided(self.tr("None chosen. You can also drop it here."))
         self.source.setProperty("tone", "muted")
         self.facts = Card()
@@ -185,10 +204,16 @@ class NewForm(QWidget):
                 wrap=True,
             )
         )
-        choose = flow_of(self.file, self.folder, spacing=2 * STEP)
+        choose = flow_of(self.file, self.folder, self.server, spacing=2 * STEP)
         fields.addWidget(
             _step(
-                self.tr("1 · Imagery"), choose, self.source, self.fault, self.facts, self.zoom_row
+                self.tr("1 · Imagery"),
+                choose,
+                self.address_row,
+                self.source,
+                self.fault,
+                self.facts,
+                self.zoom_row,
             )
         )
         fields.addWidget(_step(self.tr("2 · Encoder"), self.encoder, self.encoder_words))
@@ -272,14 +297,20 @@ class Consent(QFrame):
         column.addWidget(self.allow)
         self.hide()
 
-    def ask(self, host: str, text: str) -> None:
-        """Ask for one server; another server, or another amount, is asked for anew."""
+    def ask(self, host: str, text: str, *, first: bool = False) -> None:
+        """Ask for one server; another server, or another amount, is asked for anew.
+
+        Args:
+            first: whether it is only to be asked what it has.
+        """
         if (host, text) != (self._host, self.text.text()):
             self.allow.setChecked(False)
         self._host = host
-        self.headline.setText(self.tr("This fetches imagery from {0}").format(host))
+        headline = self.tr("This asks {0}") if first else self.tr("This fetches imagery from {0}")
+        self.headline.setText(headline.format(host))
         self.text.setText(text)
-        self.allow.setText(self.tr("Allow requests to {0} for this").format(host))
+        allow = self.tr("Ask it what it has") if first else self.tr("Allow these requests to {0}")
+        self.allow.setText(allow.format(host))
         self.show()
 
     def put_away(self) -> None:

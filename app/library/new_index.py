@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from PySide6.QtCore import QTimer, Signal
@@ -15,7 +16,13 @@ from app.library.ground import GroundMap
 from app.library.imagery import Chosen, Facts, Looked
 from app.library.model import Entry, Library
 from app.library.new_form import ALL, AROUND, BOX, DRAWN, FILE, POLYGON, NewForm
-from app.library.new_words import consent_words, fact_sections, outlook_details, outlook_words
+from app.library.new_words import (
+    ask_words,
+    consent_words,
+    fact_sections,
+    outlook_details,
+    outlook_words,
+)
 from app.library.words import metres
 from app.notices import headline_of, remedy_of
 from app.training.parts import Entry as Option
@@ -46,6 +53,7 @@ class NewIndexPage(QWidget):
         self._reckoning = False
         self._fault: NadirError | None = None  # why nothing could be reckoned
         self._layout = "auto"
+        self._may_ask: tuple[str, ...] = ()  # hosts that may be asked what they have
         self._named_by_user = False
         self._later = QTimer(self)
         self._later.setSingleShot(True)
@@ -77,7 +85,10 @@ class NewIndexPage(QWidget):
         form.zoom.valueChanged.connect(lambda _: self._changed())
         form.layout_choice.picked.connect(self._layout_picked)
         form.name.textEdited.connect(self._name_edited)
-        form.consent.allow.toggled.connect(lambda _: self._refresh())
+        form.consent.allow.toggled.connect(self._consented)
+        form.use_address.clicked.connect(self._use_address)
+        form.address.returnPressed.connect(self._use_address)
+        form.address_file.clicked.connect(self._ask_server_file)
         form.start.clicked.connect(self._start)
         self._ground.map.area_drawn.connect(self._drawn)
         self._library.changed.connect(self._fill_encoders)
@@ -112,6 +123,7 @@ class NewIndexPage(QWidget):
         """Look at imagery, and show what it is."""
         if path != self._path:
             self._chosen.clear()
+            self._may_ask = ()
         self._path, self._looked, self._looking, self._fault = path, None, True, None
         self._outlook = None
         self.form.source.setText(str(path))
@@ -151,6 +163,35 @@ class NewIndexPage(QWidget):
             key=LOOK,
             quiet=True,
         )
+
+    def _use_address(self) -> None:
+        address, folder = self.form.address.text().strip(), self._library.root / ".servers"
+        if not address:
+            return
+
+        def failed(error: NadirError) -> None:
+            self._path, self._looked, self._fault = None, None, error
+            self._refresh()
+
+        self._library.jobs.start(
+            self.tr("Reading the address"),
+            lambda report: imagery.describe_server(address, folder),
+            done=self.set_imagery,
+            failed=failed,
+            lane="library",
+            key=LOOK,
+            quiet=True,
+        )
+
+    def _ask_server_file(self) -> None:
+        name, _ = QFileDialog.getOpenFileName(
+            self,
+            self.tr("Choose a server's description"),
+            self._library.store.now.folder,
+            self.tr("Servers ({0})").format("*.server.json"),
+        )
+        if name:
+            self.set_imagery(Path(name))
 
     def show_map(self) -> None:
         """The page has come to the front: the map shows its imagery again."""
@@ -294,6 +335,10 @@ class NewIndexPage(QWidget):
 
     def _show_area(self) -> None:
         rings = self.area.rings if self.area is not None else []
+        facts, looked = self.facts, self._looked
+        if facts is not None and looked is not None and facts.server and rings:
+            # There is no imagery to look at yet: the map goes to where it will be.
+            self._ground.map.set_area(replace(looked.ground.area, bounds=imagery.box_of(rings)))
         tool = self._tool if self._mode == DRAWN else None
         self._ground.map.set_chosen_area(rings, self.tr("Area of the index"), tool)
 
@@ -348,7 +393,8 @@ class NewIndexPage(QWidget):
         missing = self._mode != ALL and self.area is None
         if facts is None or encoder is None or self.extents is None or missing:
             return None
-        if facts.server and self.area is None:
+        unasked = facts.asks_first and not self._may_ask
+        if facts.server and (self.area is None or unasked):
             return None
         return Wanted(
             imagery=facts.path,
@@ -359,7 +405,17 @@ class NewIndexPage(QWidget):
             stride_m=self.form.stride.value() or None,
             layout=self._layout,
             zoom=self.form.zoom.value() if facts.server else None,
+            allow=self._may_ask,
         )
+
+    def _consented(self, given: bool) -> None:
+        facts = self.facts
+        if given and facts is not None and facts.asks_first and not self._may_ask:
+            self._may_ask = facts.hosts
+            self.form.consent.put_away()
+            self._changed()
+        else:
+            self._refresh()
 
     def _changed(self) -> None:
         self._library.jobs.cancel(RECKON)
@@ -377,6 +433,10 @@ class NewIndexPage(QWidget):
 
         def done(outlook: Outlook) -> None:
             self._reckoning, self._outlook = False, outlook
+            if outlook.zooms is not None:
+                self.form.zoom.blockSignals(True)
+                self.form.zoom.setRange(*outlook.zooms)
+                self.form.zoom.blockSignals(False)
             self._refresh()
 
         def failed(error: NadirError) -> None:
@@ -407,7 +467,7 @@ class NewIndexPage(QWidget):
             extents_m=wanted.extents_m,
             stride_m=wanted.stride_m,
             layout="" if wanted.layout == "auto" else wanted.layout,
-            allow=facts.host if self.form.consent.given else "",
+            allow=facts.hosts if facts.server and self.form.consent.given else (),
             zoom=wanted.zoom,
         )
         self._named_by_user = False
@@ -424,6 +484,9 @@ class NewIndexPage(QWidget):
         self.form.name.clear()
         self.form.extents.clear()
         self.form.consent.put_away()
+        self.form.server.setChecked(False)
+        self.form.address.clear()
+        self._may_ask = ()
         self._refresh()
 
     # Showing ----------------------------------------------------------------------------------------------------
@@ -501,6 +564,8 @@ class NewIndexPage(QWidget):
         form.details.setVisible(bool(form.details.text()))
         if facts is not None and facts.server and outlook is not None:
             form.consent.ask(facts.host, consent_words(facts, outlook))
+        elif facts is not None and facts.asks_first and not self._may_ask and self.area is not None:
+            form.consent.ask(facts.host, ask_words(), first=True)
         else:
             form.consent.put_away()
         allowed = facts is not None and (not facts.server or form.consent.given)

@@ -78,18 +78,38 @@ def outlook_words(outlook: Outlook) -> str:
 
 def outlook_details(outlook: Outlook) -> str:
     """What else is to be known before a start."""
-    return "\n".join(outlook.notes)
+    notes = list(outlook.notes)
+    if outlook.resolution_m:
+        words = translate("Library", "At this zoom the imagery shows {0}.")
+        notes.append(words.format(resolution(outlook.resolution_m)))
+    return "\n".join(notes)
+
+
+def ask_words() -> str:
+    """What is asked of a server before anything else can be said."""
+    return translate(
+        "Library",
+        "What it has, how fine and under which terms is only known once it was asked: one request. "
+        "No imagery is fetched by that.",
+    )
 
 
 def consent_words(facts: Facts, outlook: Outlook) -> str:
     """What a server will be asked for, by whose leave."""
-    words = translate("Library", "About {0} requests, {1}. They say which area you look at.")
-    lines = [words.format(f"{outlook.requests:,}", size(outlook.fetched_bytes))]
-    if facts.attribution:
-        lines.append(translate("Library", "Imagery: {0}").format(facts.attribution))
-    if facts.licence:
-        lines.append(translate("Library", "Licence: {0}").format(facts.licence))
-    terms = facts.terms or translate("Library", "not stated: make sure that you may fetch in bulk")
+    words = translate("Library", "About {0} requests, {1}, at least {2}.")
+    lines = [
+        words.format(
+            f"{outlook.requests:,}", size(outlook.fetched_bytes), duration(outlook.fetch_s)
+        ),
+        translate("Library", "They tell the server which area you look at."),
+    ]
+    attribution = outlook.attribution or facts.attribution
+    licence, terms = outlook.licence or facts.licence, outlook.terms or facts.terms
+    if attribution:
+        lines.append(translate("Library", "Imagery: {0}").format(attribution))
+    if licence:
+        lines.append(translate("Library", "Licence: {0}").format(licence))
+    terms = terms or translate("Library", "not stated. Make sure that you may fetch in bulk.")
     lines.append(translate("Library", "Terms: {0}").format(terms))
     lines.append(
         translate("Library", "After that the index is built and used without the network.")
