@@ -33,6 +33,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / "build", help="(default: build)")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="(default: dist)")
     parser.add_argument("--program-only", action="store_true", help="no archives")
+    parser.add_argument(
+        "--small", action="store_true", help="take minutes more for the smallest archives"
+    )
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -155,7 +158,9 @@ def _archives(options: argparse.Namespace, program: Path, version: str) -> list[
         "ORT": version_of("onnxruntime"),
     }
     icons, svg = work / "icons", ROOT / "resources" / "icons" / "nadir.svg"
-    release = archives.Release(program, icons, svg, out, work, words, ROOT / "LICENSE", epoch)
+    release = archives.Release(
+        program, icons, svg, out, work, words, ROOT / "LICENSE", epoch, options.small
+    )
     made = [archives.tarball(release)]
     if shutil.which("dpkg-deb"):
         made.append(archives.debian_package(release))

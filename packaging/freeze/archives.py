@@ -29,6 +29,8 @@ class Release:
         work: a folder for what is only needed meanwhile.
         words: for the templates: VERSION, DATE, LIBC, PYTHON, ORT.
         licence: Nadir's own.
+        epoch: the time all files bear, in seconds since 1970.
+        small: whether to take minutes for the smallest archives.
     """
 
     program: Path
@@ -39,6 +41,7 @@ class Release:
     words: dict[str, str]
     licence: Path
     epoch: int
+    small: bool
 
     @property
     def version(self) -> str:
@@ -81,7 +84,7 @@ def tarball(release: Release) -> Path:
     _write(folder / "READ_ME.txt", words.encode())
     _write(folder / "LICENSE", release.licence.read_bytes())
     target = release.out / f"{name}.tar.xz"
-    packer = "xz -T0 -4" if shutil.which("xz") else "gzip -n"
+    packer = ("xz -T0 -6" if release.small else "xz -T0 -0") if shutil.which("xz") else "gzip -n"
     if packer.startswith("gzip"):
         target = target.with_suffix(".gz")
     command = ["tar", "--create", "--sort=name", "--owner=0", "--group=0", "--numeric-owner"]
@@ -131,12 +134,9 @@ Description: find where a photo was taken, offline, from aerial imagery
     _write(root / "DEBIAN" / "control", control.encode())
     target = release.out / f"nadir_{release.version}_{architecture}.deb"
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(release.epoch)}
-    command = ["dpkg-deb", "--root-owner-group", "-Zxz", "-z4", "--threads-max=2", "--build"]
-    done = subprocess.run([*command, root, target], env=environ, capture_output=True, text=True)
-    if done.returncode and "threads-max" in done.stderr:
-        command.remove("--threads-max=2")  # an older dpkg-deb
-        done = subprocess.run([*command, root, target], env=environ, capture_output=True, text=True)
-    done.check_returncode()
+    command = ["dpkg-deb", "--root-owner-group", "-Zzstd"]
+    command += [f"-z{19 if release.small else 3}", "--build"]
+    subprocess.run([*command, root, target], env=environ, check=True, capture_output=True)
     shutil.rmtree(root)
     return target
 

@@ -1,0 +1,102 @@
+"""Where the program runs in the proof: an empty home, an unprivileged user, no network, no source tree."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+USER = 61184  # a user nobody has, where the proof itself is run by root
+
+
+@dataclass(frozen=True)
+class Jail:
+    """How programs are started.
+
+    Attributes:
+        home: the user's empty home.
+        hidden: folders that are not to be seen from inside.
+        display: the X display.
+        cut_off: whether network and hidden folders really are out of reach; False where this system forbids it.
+    """
+
+    home: Path
+    hidden: tuple[Path, ...]
+    display: str
+    cut_off: bool
+
+    def command(self, program: list[str]) -> list[str]:
+        """The whole command that runs a program inside."""
+        environ = [f"HOME={self.home}", "PATH=/usr/bin:/bin", "LANG=C.UTF-8"]
+        environ += [f"DISPLAY={self.display}", f"XDG_RUNTIME_DIR={self.home}/.run"]
+        clean = ["env", "-i", *environ, *program]
+        root = os.geteuid() == 0
+        drop = ["setpriv", "--ambient-caps=-all", "--inh-caps=-all"]
+        if root:
+            drop = ["setpriv", f"--reuid={USER}", f"--regid={USER}", "--clear-groups"]
+        if not self.cut_off:
+            return [*drop, *clean] if root else clean
+        steps = ["mount --make-rprivate / 2>/dev/null || :"]
+        steps += [f"mount -t tmpfs none {shlex.quote(str(path))}" for path in self.hidden]
+        steps.append(f"cd {shlex.quote(str(self.home))}")
+        steps.append(f"exec {shlex.join([*drop, *clean])}")
+        spaces = ["unshare", "--net", "--mount"]
+        if not root:
+            spaces += ["--user", "--map-current-user", "--keep-caps"]
+        return [*spaces, "sh", "-ec", "\n".join(steps)]
+
+    def run(self, program: list[str], timeout: float = 300) -> subprocess.CompletedProcess[str]:
+        """Run something to its end."""
+        return subprocess.run(
+            self.command(program),
+            cwd=self.home,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            stdin=subprocess.DEVNULL,
+            check=False,
+        )
+
+
+def make_jail(home: Path, hidden: tuple[Path, ...], display: str) -> Jail:
+    """An empty home and the way into it; tries whether this system lets programs be cut off."""
+    shutil.rmtree(home, ignore_errors=True)
+    (home / ".run").mkdir(parents=True, mode=0o700)
+    if os.geteuid() == 0:
+        for path in (home, home / ".run"):
+            os.chown(path, USER, USER)
+    hidden = tuple(path for path in hidden if path.is_dir())
+    jail = Jail(home, hidden, display, True)
+    try:
+        works = jail.run(["true"], timeout=30).returncode == 0
+    except OSError:
+        works = False
+    return Jail(home, hidden, display, works)
+
+
+def family(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    parents: dict[int, list[int]] = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                stat = Path(f"/proc/{entry}/stat").read_text()
+            except OSError:
+                continue
+            parents.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry))
+    found, todo = [], [pid]
+    while todo:
+        found.append(todo.pop())
+        todo += parents.get(found[-1], [])
+    return found
+
+
+def words_of(pid: int) -> list[str]:
+    """The command line of a process; empty where it is gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
+    except OSError:
+        return []

@@ -1,0 +1,235 @@
+#!/usr/bin/env python3
+"""Prove what build.py has made: install it, use it like a person, take it away.
+
+    python3 packaging/smoke_test.py             the archive and the Debian package of dist/
+    python3 packaging/smoke_test.py --build     build first: the full run
+
+On a screen in memory (Xvfb), in an empty home, as an unprivileged user, with the network cut off and the source tree
+out of reach, the program is started cold, a sample photo is dragged into its window, the answer is compared with the
+truth, every workspace is opened, and it quits. As root the Debian package is installed and removed for real.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "packaging"))
+sys.dont_write_bytecode = True
+
+
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The command line."""
+    assert __doc__ is not None
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--work", type=Path, default=ROOT / "build", help="(default: build)")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist", help="what was built")
+    parser.add_argument("--build", action="store_true", help="build first")
+    parser.add_argument("--no-deb", action="store_true", help="leave the Debian package alone")
+    parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
+    return parser.parse_args(argv)
+
+
+def main() -> int:
+    """Have the environment and a screen, then prove."""
+    options = parse(sys.argv[1:])
+    options.work, options.out = options.work.resolve(), options.out.resolve()
+    places = ["--work", str(options.work), "--out", str(options.out)]
+    if not options.inside:
+        from bootstrap.display import screen_in_memory
+
+        python = options.work / "venv" / "bin" / "python"
+        if options.build or not python.is_file():
+            done = subprocess.run([sys.executable, str(ROOT / "packaging" / "build.py"), *places])
+            if done.returncode:
+                return done.returncode
+        with screen_in_memory() as screen:
+            if screen is None:
+                print("Xvfb is needed for a screen in memory: install it first.", file=sys.stderr)
+                return 1
+            environ = {**os.environ, "DISPLAY": screen, "QT_QPA_PLATFORM": "xcb"}
+            environ["PYTHONPATH"] = str(ROOT / "packaging")
+            for name in ("WAYLAND_DISPLAY", "QTWEBENGINE_DISABLE_SANDBOX", "NADIR_BUILD"):
+                environ.pop(name, None)
+            command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
+            return subprocess.run([*command, *places], env=environ).returncode
+    from smoke.story import SmokeError
+
+    try:
+        return prove(options)
+    except SmokeError as error:
+        print(f"The proof failed: {error}", file=sys.stderr)
+        return 1
+
+
+def prove(options: argparse.Namespace) -> int:
+    """Everything, one after the other."""
+    from smoke.desk import Desk
+    from smoke.jail import make_jail
+
+    desk = Desk()
+    place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"nadir-smoke-{os.getpid()}"
+    pictures = options.out / "proof"
+    shutil.rmtree(pictures, ignore_errors=True)
+    place.mkdir(mode=0o755)
+    hidden = tuple(path for path in (ROOT, options.work, options.out) if not _holds(place, path))
+    try:
+        jail = make_jail(place / "home", hidden, os.environ["DISPLAY"])
+        if not jail.cut_off:
+            say("[jail] this system lets no program be cut off: network and sources stay in reach")
+        desk.play(lambda: prove_archive(desk, jail, options, place, pictures / "archive"))
+        deb = next(options.out.glob("*.deb"), None)
+        if deb is None or options.no_deb or os.geteuid() != 0:
+            say("[deb] left out: it takes root and a package")
+        else:
+            jail = make_jail(place / "home", hidden, os.environ["DISPLAY"])
+            desk.play(lambda: prove_package(desk, jail, deb, place, pictures / "package"))
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+    say(f"All proved. Pictures are in {pictures}.")
+    return 0
+
+
+def prove_archive(desk, jail, options: argparse.Namespace, place: Path, pictures: Path) -> None:
+    """Unpack, install for the user, use, uninstall."""
+    from smoke import story
+
+    archive = next(options.out.glob("nadir-*-linux-*.tar.*"), None)
+    if archive is None:
+        raise story.SmokeError(f"no archive in {options.out}: build it first")
+    pictures.mkdir(parents=True)
+    check_sums(options.out)
+    with tarfile.open(archive) as packed:
+        packed.extractall(place, filter="tar")
+    unpacked = next(path for path in place.iterdir() if path.name.startswith("nadir-"))
+    _done(jail.run([str(unpacked / "install.sh")]), "install.sh")
+    shutil.rmtree(unpacked)
+    installed = jail.home / ".local/lib/nadir"
+    program = jail.home / ".local/bin/nadir"
+    photo = _photo(installed, place)
+    drop_page_cache()
+    report = story.play_window(desk, jail, [str(program)], photo, pictures)
+    say(f"[archive] installed for a user\n{report.text}")
+    for note in story.play_command_line(jail, str(program), installed / "_internal/resources"):
+        say(f"  {note}")
+    again = story.play_window(desk, jail, [str(program), str(photo)], photo, pictures / "..")
+    say(f"[archive] warm start: window {again.window_s:.2f} s, painted {again.painted_s:.2f} s")
+    before = _files(jail.home)
+    _done(jail.run([str(installed / "uninstall.sh")]), "uninstall.sh")
+    left = _files(jail.home)
+    strange = [name for name in left if not name.startswith((".config/nadir", ".cache", ".run"))]
+    strange = [name for name in strange if not name.startswith(".local/share/nadir")]
+    strange = [name for name in strange if "/mime/" not in name and "mimeinfo.cache" not in name]
+    if strange:
+        raise story.SmokeError(f"uninstalling has left: {strange[:10]}")
+    say(
+        f"[archive] uninstalled: {len(before) - len(left)} files gone, {len(left)} of the user stay"
+    )
+
+
+def prove_package(desk, jail, deb: Path, place: Path, pictures: Path) -> None:
+    """Install the Debian package, use it as a user, remove it."""
+    from smoke import story
+
+    pictures.mkdir(parents=True)
+    if Path("/opt/nadir").exists():
+        raise story.SmokeError("/opt/nadir stands there already: remove that installation first")
+    environ = {**os.environ, "DEBIAN_FRONTEND": "noninteractive", "LC_ALL": "C"}
+    command = ["apt-get", "install", "-y", "-q", "--no-install-recommends", str(deb)]
+    done = subprocess.run(command, env=environ, capture_output=True, text=True)
+    if done.returncode:
+        done = subprocess.run(["dpkg", "-i", str(deb)], env=environ, capture_output=True, text=True)
+    try:
+        _done(done, "installing the package")
+        installed = Path("/opt/nadir")
+        photo = _photo(installed, place)
+        drop_page_cache()
+        report = story.play_window(desk, jail, ["/usr/bin/nadir"], photo, pictures)
+        say(f"[package] installed by dpkg, used by user {_user(jail)}\n{report.text}")
+        resources = installed / "_internal/resources"
+        for note in story.play_command_line(jail, "/usr/bin/nadir", resources):
+            say(f"  {note}")
+    finally:
+        removed = subprocess.run(
+            ["dpkg", "--purge", "nadir"], env=environ, capture_output=True, text=True
+        )
+    _done(removed, "removing the package")
+    left = [p for p in (Path("/opt/nadir"), Path("/usr/bin/nadir")) if p.exists()]
+    left += list(Path("/usr/share").glob("*/nadir*")) + list(
+        Path("/usr/share/icons/hicolor").rglob("nadir.*")
+    )
+    if left:
+        raise story.SmokeError(f"removing has left: {left}")
+    say("[package] removed, nothing is left of it")
+
+
+def drop_page_cache() -> None:
+    """Make the next start a cold one, as after switching the computer on; only root may."""
+    os.sync()
+    try:
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        say("[cold] the system's file cache was dropped")
+    except OSError:
+        say("[cold] the system's file cache could not be dropped: the start is a warm one")
+
+
+def check_sums(out: Path) -> None:
+    """Compare the archives with SHA256SUMS."""
+    done = subprocess.run(
+        ["sha256sum", "--check", "--quiet", "SHA256SUMS"], cwd=out, capture_output=True, text=True
+    )
+    _done(done, "SHA256SUMS")
+
+
+def say(text: str) -> None:
+    """Words on the way."""
+    print(text, flush=True)
+
+
+def _photo(installed: Path, place: Path) -> Path:
+    """A copy of a sample, where anybody may read it."""
+    from smoke.story import SAMPLE
+
+    source = installed / "_internal" / "resources" / "samples" / SAMPLE
+    target = place / "where is this.jpg"
+    shutil.copyfile(source, target)
+    target.chmod(0o644)
+    return target
+
+
+def _holds(place: Path, folder: Path) -> bool:
+    return place.is_relative_to(folder)
+
+
+def _files(folder: Path) -> list[str]:
+    return sorted(
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() or path.is_symlink()
+    )
+
+
+def _user(jail) -> int:
+    return int(jail.run(["id", "-u"]).stdout)
+
+
+def _done(done: subprocess.CompletedProcess[str], what: str) -> None:
+    from smoke.story import SmokeError
+
+    if done.returncode:
+        raise SmokeError(f"{what} failed: {done.stdout[-1500:]}{done.stderr[-1500:]}")
+
+
+if __name__ == "__main__":
+    began = time.monotonic()
+    status = main()
+    if "--inside" not in sys.argv:
+        print(f"The proof took {time.monotonic() - began:.0f} s.", file=sys.stderr)
+    sys.exit(status)
