@@ -245,6 +245,7 @@ def _read(response: http.client.HTTPResponse, most: int) -> bytes:
             parts.append(part)
     if response.length not in (None, 0):
         raise http.client.IncompleteRead(b"", response.length)
+    response.close()  # only then does the connection take the next request
     return b"".join(parts)
 
 
