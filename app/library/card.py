@@ -19,10 +19,11 @@ from PySide6.QtWidgets import (
 
 from app.library.sections import Row, Section, Table
 from app.theme import STEP
-from app.widgets import label, rule
+from app.widgets import Elided, label, rule
 
 LONG = 40  # characters without a space that no line would hold: such texts get a line that scrolls
 NAME_WIDTH = 104
+LONG_NAME = 20  # characters of a name that is cut in its middle
 
 
 class Card(QWidget):
@@ -79,8 +80,11 @@ class Card(QWidget):
         grid.setColumnStretch(1, 1)
         top = Qt.AlignmentFlag.AlignTop | Qt.AlignmentFlag.AlignLeft
         for at, row in enumerate(rows):
-            name = label(row.name, muted=True, wrap=True)
-            name.setMaximumWidth(NAME_WIDTH + 4 * STEP)
+            name = label(row.name, muted=True)
+            if len(row.name) > LONG_NAME:
+                name = Elided(row.name)
+                name.setProperty("tone", "muted")
+                name.setFixedWidth(NAME_WIDTH + 8 * STEP)
             if row.link and row.name:
                 grid.addWidget(name, at, 0, top)
                 grid.addWidget(self._link(row), at, 1, top)

@@ -37,6 +37,8 @@ class NewForm(QWidget):
         self._make_area()
         self._make_more()
         self._make_foot()
+        for box in (self.across, self.stride, self.zoom):
+            box.lineEdit().setTextMargins(4, 0, 4, 0)
         self._lay_out()
 
     # Making -----------------------------------------------------------------------------------------------------
@@ -121,11 +123,11 @@ class NewForm(QWidget):
         self.across.setSuffix(self.tr(" km across"))
         self.across.setAccessibleName(self.tr("Kilometres across"))
         self.around_row = QWidget()
-        row = QHBoxLayout(self.around_row)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.setSpacing(2 * STEP)
-        row.addWidget(self.place, 1)
-        row.addWidget(self.across)
+        column = QVBoxLayout(self.around_row)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(2 * STEP)
+        column.addWidget(self.place)
+        column.addWidget(self.across)
         self.around_row.hide()
         self.area_file = QPushButton(self.tr("Choose a GeoJSON file…"))
         self.area_file.hide()
@@ -197,9 +199,7 @@ class NewForm(QWidget):
         fields.addWidget(label(self.tr("New index"), size="large", bold=True))
         fields.addWidget(
             label(
-                self.tr(
-                    "An index makes an area of your own imagery searchable. Nothing leaves this machine."
-                ),
+                self.tr("An index makes an area of your own imagery searchable."),
                 muted=True,
                 wrap=True,
             )
@@ -233,6 +233,7 @@ class NewForm(QWidget):
             )
         )
         fields.addWidget(_step(self.tr("4 · Name"), self.name, self.home))
+        fields.addWidget(self.consent)
         fields.addWidget(self.more, 0, Qt.AlignmentFlag.AlignLeft)
         fields.addWidget(self.more_box)
         fields.addStretch(1)
@@ -251,7 +252,7 @@ class NewForm(QWidget):
         last = QVBoxLayout(foot)
         last.setContentsMargins(5 * STEP, 3 * STEP, 5 * STEP, 3 * STEP)
         last.setSpacing(2 * STEP)
-        for part in (self.consent, self.problem, self.estimate, self.details, self.start):
+        for part in (self.problem, self.estimate, self.details, self.start):
             last.addWidget(part)
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
@@ -309,8 +310,9 @@ class Consent(QFrame):
         headline = self.tr("This asks {0}") if first else self.tr("This fetches imagery from {0}")
         self.headline.setText(headline.format(host))
         self.text.setText(text)
-        allow = self.tr("Ask it what it has") if first else self.tr("Allow these requests to {0}")
-        self.allow.setText(allow.format(host))
+        self.allow.setText(
+            self.tr("Ask it what it has") if first else self.tr("Allow these requests")
+        )
         self.show()
 
     def put_away(self) -> None:

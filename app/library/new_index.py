@@ -569,6 +569,11 @@ class NewIndexPage(QWidget):
         else:
             form.consent.put_away()
         allowed = facts is not None and (not facts.server or form.consent.given)
+        if outlook is not None and not allowed:
+            form.details.setText(self.tr("It starts once you have allowed the requests, above."))
+            form.details.show()
+        elif outlook is None and not (self._looking or self._reckoning):
+            form.estimate.setText(self._missing())
         form.start.setEnabled(outlook is not None and outlook.tiles > 0 and not problem and allowed)
 
     def _missing(self) -> str:
@@ -578,4 +583,6 @@ class NewIndexPage(QWidget):
             return self.tr("An encoder is needed.")
         if self._looked is not None and self.area is None and self._mode != ALL:
             return self.tr("Choose the area.")
+        if self.form.consent.isVisibleTo(self):
+            return self.tr("Allow the server to be asked, above.")
         return ""

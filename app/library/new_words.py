@@ -96,22 +96,20 @@ def ask_words() -> str:
 
 def consent_words(facts: Facts, outlook: Outlook) -> str:
     """What a server will be asked for, by whose leave."""
-    words = translate("Library", "About {0} requests, {1}, at least {2}.")
+    words = translate(
+        "Library",
+        "About {0} requests, {1}, at least {2}. They tell the server which area you look at.",
+    )
     lines = [
         words.format(
             f"{outlook.requests:,}", size(outlook.fetched_bytes), duration(outlook.fetch_s)
-        ),
-        translate("Library", "They tell the server which area you look at."),
+        )
     ]
     attribution = outlook.attribution or facts.attribution
     licence, terms = outlook.licence or facts.licence, outlook.terms or facts.terms
-    if attribution:
-        lines.append(translate("Library", "Imagery: {0}").format(attribution))
-    if licence:
-        lines.append(translate("Library", "Licence: {0}").format(licence))
+    whose = " · ".join(part for part in (attribution, licence) if part)
+    if whose:
+        lines.append(translate("Library", "Imagery: {0}").format(whose))
     terms = terms or translate("Library", "not stated. Make sure that you may fetch in bulk.")
     lines.append(translate("Library", "Terms: {0}").format(terms))
-    lines.append(
-        translate("Library", "After that the index is built and used without the network.")
-    )
     return "\n".join(lines)
