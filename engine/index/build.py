@@ -13,6 +13,7 @@ import os
 import shutil
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from engine.index.parts import DamagedPartError, PartRows, Segments, sync
 from engine.index.plan import Plan, keep_plan, locked
 from engine.index.seal import Sealing, move_up, seal
 from engine.index.seam import TileEncoder
-from engine.index.store import BUILDING, Index
+from engine.index.store import BUILDING, SHARD_FILE, Index
 from engine.progress import Report, part, silent
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -97,7 +98,11 @@ def build_index(
         else:
             work = work_folder(out, resume)
             with locked(work):
-                job = Job(keep_plan(work, job.plan), job.source, job.facts, job.references)
+                if (work / SHARD_FILE).exists():
+                    raise IndexFolderError(
+                        "a share of an index was begun here", out, "Choose another name"
+                    )
+                job = replace(job, plan=keep_plan(work, job.plan))
                 _build(out, work, job, encoder, report, watch, workers)
         shutil.rmtree(out / BUILDING, ignore_errors=True)
     return Index.open(out, encoder)
@@ -277,7 +282,7 @@ def _abandon(work: Path) -> None:
 def nothing_covered(plan: Plan, source: Source) -> ImageryError:
     """Why there is no row: most often the imagery is smaller than a tile."""
     if isinstance(source, PictureSource):
-        return ImageryError("none of its pictures can be read", plan.imagery_name)
+        return ImageryError(f"none of its {plan.places:,} pictures can be read", plan.imagery_name)
     box = source.bounds
     per_lat, per_lon = metres_per_degree(box.centre[0])
     sides = box.width_deg * per_lon, (box.north - box.south) * per_lat

@@ -51,22 +51,11 @@ class HeldImagery:
         """All of it as one source."""
         if len(self._facts) == 1:
             return self.aerial(0)
-        from engine.imagery.mosaic import Mosaic, MosaicFacts
+        from engine.imagery.mosaic import combine
 
         with self._lock:
             if self._whole is None:
-                layers = [self.aerial(number) for number in range(len(self._facts))]
-                facts = MosaicFacts(
-                    name=self._path.stem,
-                    path=None,
-                    kind="imagery of an index",
-                    fingerprint=lambda: self._facts[0].fingerprint,
-                    outline=list,
-                    close=lambda: None,
-                    attribution="; ".join(dict.fromkeys(f.attribution for f in self._facts)),
-                    licence="; ".join(dict.fromkeys(f.licence for f in self._facts)),
-                )
-                self._whole = Mosaic(layers, facts)  # pyright: ignore[reportArgumentType]
+                self._whole = combine([self.aerial(n) for n in range(len(self._facts))])
             return self._whole
 
     def picture(self, number: int, picture: int) -> NDArray[np.uint8]:

@@ -42,7 +42,7 @@ _MAX_FILES = 300
 _MAX_COUNT = 1 << 31
 _MAX_DIMENSION = 1 << 16
 _MAX_FILE_BYTES = 1 << 46
-_GENERATION = re.compile(r"generation-[1-9][0-9]{0,8}")
+GENERATION = re.compile(r"generation-[1-9][0-9]{0,8}")
 
 
 @dataclass(frozen=True)
@@ -299,7 +299,7 @@ def _check(manifest: Manifest) -> None:
             None,
             "Update Nadir",
         )
-    if manifest.folder and not _GENERATION.fullmatch(manifest.folder):
+    if manifest.folder and not GENERATION.fullmatch(manifest.folder):
         raise IndexFolderError('the manifest\'s "folder" is no folder of an index', None, _AGAIN)
     if not manifest.extents_m and manifest.kind == "aerial":
         raise IndexFolderError('the manifest\'s "extents_m" is empty', None, _AGAIN)

@@ -6,7 +6,6 @@ Rows that follow each other are neighbours on the ground, so a box around every 
 from __future__ import annotations
 
 import threading
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -24,27 +23,12 @@ from engine.index.manifest import (
     TILES_FILE,
     Manifest,
 )
+from engine.index.runs import Runs, on_earth
 from engine.index.tiles import Tile, TileTable
 
-_RUN_ROWS = 1 << 20  # looked at together while boxes are made
 _VERIFY = "Check it with: nadir index verify"
 
 Ids = NDArray[np.int64]
-
-
-@dataclass(frozen=True)
-class _Boxes:
-    """Around blocks of rows: latitudes from ``south`` to ``north``, longitudes ``half`` to both sides of ``middle``."""
-
-    south: NDArray[np.float64]
-    north: NDArray[np.float64]
-    middle: NDArray[np.float64]
-    half: NDArray[np.float64]
-
-    def within(self, lat: float, lon: float, reach_lat: float, reach_lon: float) -> Ids:
-        away = np.abs((self.middle - lon + 180.0) % 360.0 - 180.0)
-        near = (self.south <= lat + reach_lat) & (self.north >= lat - reach_lat)
-        return np.flatnonzero(near & (away <= self.half + reach_lon + 1e-9))
 
 
 class MappedTiles:
@@ -60,10 +44,8 @@ class MappedTiles:
         self._manifest = manifest
         self._names = [Path(facts.name).stem or facts.name for facts in manifest.imagery]
         self._lock = threading.Lock()
-        self._boxes: _Boxes | None = None
+        self._runs: Runs | None = None
         self._table: TileTable | None = None
-        # Some hundreds of boxes even for a small index, some ten thousand for the largest.
-        self._block = int(np.clip(self.count // 512, 32, 1024))
         try:
             self._centres = np.memmap(files / CENTRES_FILE, "<f8", "r", shape=(self.count, 2))
             self._extents: NDArray[np.float32] | None = None
@@ -96,7 +78,7 @@ class MappedTiles:
     def positions(self, ids: Ids) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Latitudes and longitudes of some rows, [n] each."""
         found = np.asarray(self._centres[np.asarray(ids, np.int64)])
-        if not self._on_earth(found):
+        if not on_earth(found):
             raise self._damaged(CENTRES_FILE, "a position is not on the Earth")
         return found[..., 0], found[..., 1]
 
@@ -153,18 +135,15 @@ class MappedTiles:
 
     def within(self, area: Area) -> Ids:
         """Ids of the rows whose centres lie in an area, rising."""
-        boxes, edges = self._located(), AreaEdges(area)
+        edges, runs = AreaEdges(area), self._located()
         found: list[Ids] = []
-        for block in range(len(boxes.south)):
-            south, north = float(boxes.south[block]), float(boxes.north[block])
-            side = boxes.middle[block] + np.array([-1.0, 1.0]) * boxes.half[block]
-            inside, mixed = edges.boxes(south, north, side[:1], side[1:])
-            if inside[0] or mixed[0]:
-                rows = np.arange(block * self._block, min((block + 1) * self._block, self.count))
-                if not inside[0]:
-                    places = self._centres[rows[0] : rows[-1] + 1]
-                    rows = rows[edges.contains(places[:, 0], places[:, 1])]
-                found.append(rows)
+        for rows, south, north, sides in runs.boxes():
+            inside, mixed = edges.boxes(south, north, sides[:1], sides[1:])
+            if inside[0]:
+                found.append(np.arange(rows.start, rows.stop))
+            elif mixed[0]:
+                places = self._centres[rows]
+                found.append(rows.start + np.flatnonzero(edges.contains(*places.T)))
         return np.concatenate(found) if found else np.zeros(0, np.int64)
 
     def having(self, extents_m: tuple[float, ...], sources: tuple[str, ...]) -> Ids:
@@ -221,45 +200,16 @@ class MappedTiles:
         return self._table.tiles(ids)
 
     def _rows(self, lat: float, lon: float, reach_lat: float, reach_lon: float) -> Ids:
-        """The rows of all blocks that reach into a box, rising."""
-        blocks = self._located().within(lat, lon, reach_lat, reach_lon)
-        rows = (blocks[:, None] * self._block + np.arange(self._block)).ravel()
-        return rows[rows < self.count]
+        return self._located().rows(lat, lon, reach_lat, reach_lon)
 
-    def _located(self) -> _Boxes:
+    def _located(self) -> Runs:
         with self._lock:
-            if self._boxes is None:
-                self._boxes = self._make_boxes()
-            return self._boxes
-
-    def _make_boxes(self) -> _Boxes:
-        found: list[NDArray[np.float64]] = []
-        step = _RUN_ROWS // self._block * self._block
-        for first in range(0, self.count, step):
-            places = np.asarray(self._centres[first : first + step])
-            if not self._on_earth(places):
-                raise self._damaged(CENTRES_FILE, "a position is not on the Earth")
-            starts = np.arange(0, len(places), self._block)
-            lats, lons = places[:, 0], places[:, 1]
-            origin = np.repeat(lons[starts], self._block)[: len(lons)]
-            turned = (lons - origin + 180.0) % 360.0 - 180.0
-            low, high = np.minimum.reduceat(turned, starts), np.maximum.reduceat(turned, starts)
-            found.append(
-                np.stack(
-                    [
-                        np.minimum.reduceat(lats, starts),
-                        np.maximum.reduceat(lats, starts),
-                        lons[starts] + (low + high) / 2,
-                        (high - low) / 2,
-                    ]
-                )
-            )
-        return _Boxes(*np.concatenate(found, axis=1))
-
-    @staticmethod
-    def _on_earth(places: NDArray[np.float64]) -> bool:
-        limits = np.array([90.0, 180.0])
-        return bool((np.abs(places) <= limits).all())  # of what is no number, too: it is not less
+            if self._runs is None:
+                try:
+                    self._runs = Runs(self._centres)
+                except ValueError as error:
+                    raise self._damaged(CENTRES_FILE, error) from error
+            return self._runs
 
     def _damaged(self, file: str, reason: object) -> IndexFolderError:
         return IndexFolderError(f"{file} cannot be used: {str(reason)[:120]}", self._files, _VERIFY)

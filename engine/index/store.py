@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from engine.imagery import AerialSource
 
 BUILDING = "building"  # the folder inside an index where it is made
+SHARD_FILE = "shard.json"  # in that folder: it makes a share of an index
 _AGAIN = "Get the index again from its source, or build it again"
 
 
@@ -290,6 +291,10 @@ def index_folder(path: Path | str) -> Path:
         raise IndexFolderError("there is no such index", folder, "Check the path")
     if not folder.is_dir():
         raise IndexFolderError("this file is no index", folder, "Choose a folder NAME.index")
+    if (folder / BUILDING / SHARD_FILE).is_file():
+        raise IndexFolderError(
+            "this is a share of an index", folder, "Put all shares together with: nadir index merge"
+        )
     if (folder / BUILDING).is_dir() and not (folder / MANIFEST_FILE).exists():
         raise IndexFolderError(
             "this index is not finished", folder, "Continue with: nadir index build --resume"

@@ -123,6 +123,20 @@ class TileTable:
             )
         return self._centres
 
+    def places(self, first: int, last: int) -> NDArray[np.float64]:
+        """Latitude, longitude and extent [n, 3] of the rows ``first .. last`` (without ``last``)."""
+        rows = self._query(
+            "SELECT lat, lon, extent_m FROM tiles WHERE id >= ? AND id < ? ORDER BY id",
+            (first, last),
+        )
+        try:
+            values = np.array(rows, np.float64).reshape(-1, 3)
+        except (TypeError, ValueError) as error:
+            raise self._damaged(error) from error
+        if len(values) != last - first or not np.isfinite(values).all():
+            raise self._damaged(f"it does not hold the {self.count:,} tiles of the manifest")
+        return values
+
     def positions(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Latitudes [n] and longitudes [n] of some tiles."""
         lats, lons = self.centres()
@@ -224,7 +238,6 @@ class TileTable:
             return (
                 f"it holds {rows:,} tiles and {indexed:,} footprints, the manifest {self.count:,}"
             )
-        self.centres()
         return ""
 
     def close(self) -> None:
