@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from engine import __version__
-from engine.commands import evaluate, import_, index, localize
+from engine.commands import evaluate, imagery, import_, index, localize
 from engine.commands.common import Progress, angle, count
 from engine.errors import Cancelled, NadirError, TrainingError
 from engine.shipped import install_for_training
@@ -87,6 +87,9 @@ def make_parser(verb: str = "") -> argparse.ArgumentParser:
     localize.add_arguments(verbs.add_parser("localize", help="find where photos were taken"))
     _add_world(
         verbs.add_parser("world", help="make a town with exact truth, to try and to train on")
+    )
+    imagery.add_arguments(
+        verbs.add_parser("imagery", help="what imagery is, and fetching it from a server")
     )
     index.add_arguments(verbs.add_parser("index", help="build, describe and verify indexes"))
     evaluate.add_arguments(verbs.add_parser("evaluate", help="measure an encoder on a dataset"))
