@@ -59,12 +59,9 @@ class Header(QFrame):
         self.encoder = Chooser(self.tr("Encoder"), "encoder")
         self._chip = IconLabel("cpu", 18)
         self.device = label(muted=True)
-        lock = IconLabel("lock", 16)
-        offline = label(self.tr("Offline"), muted=True)
-        words = self.tr("Nothing leaves this machine: Nadir uses no network.")
-        for part in (lock, offline):
-            part.setToolTip(words)
-            part.setAccessibleName(words)
+        self._lock = lock = IconLabel("lock", 16)
+        self.offline = offline = label(muted=True)
+        self.set_asked("")
         menu_button = QToolButton()
         menu_button.setIcon(icon("menu"))
         menu_button.setIconSize(QSize(18, 18))
@@ -91,6 +88,17 @@ class Header(QFrame):
         row.addWidget(menu_button)
         bench.changed.connect(self.refresh)
         self.refresh()
+
+    def set_asked(self, hosts: str) -> None:
+        """Which servers are being asked for imagery, by the user's leave; "": the network is not used."""
+        self.offline.setText(self.tr("Asking {0}").format(hosts) if hosts else self.tr("Offline"))
+        words = self.tr("Nothing leaves this machine: Nadir uses no network.")
+        if hosts:
+            words = self.tr("An index is being built of imagery from {0}, as you allowed.")
+        self._lock.set_icon("info" if hosts else "lock", "accent" if hosts else "muted")
+        for part in (self._lock, self.offline):
+            part.setToolTip(words.format(hosts))
+            part.setAccessibleName(words.format(hosts))
 
     def set_choices(
         self,

@@ -197,6 +197,8 @@ class MainWindow(QMainWindow):
         live = bool(self.library.live)
         words = self.tr("Library: an index is being built") if live else self.tr("Library")
         self.rail.library.set_busy(live, words)
+        hosts = [host for build in self.library.live for host in build.plan.allow]
+        self.header.set_asked(", ".join(dict.fromkeys(hosts)))
 
     # Opening ----------------------------------------------------------------------------------------------------
 

@@ -249,7 +249,7 @@ def compare(
         photo_heat=photo_heat,
         tile_heat=tile_heat,
         elevation_deg=(top, bottom),
-        radii_m=tuple(row * index.manifest.extent_m / 2 for row in rows),
+        radii_m=tuple(row * (candidate.extent_m or index.manifest.extent_m) / 2 for row in rows),
         parts=_numbers(parts.bearings) if parts is not None else (),
         seen=_numbers(parts.seen) if parts is not None else (),
         centre_deg=centre,

@@ -36,7 +36,7 @@ class Outlook:
     Args:
         bytes: on the disk; ``seconds``: on this machine, None where that was not measured.
         requests, fetched_bytes, fetch_s: to and from a server; ``resolution_m``: of what it gives.
-        zooms, attribution, licence, terms: what the server says of itself.
+        hosts: which are asked; zooms, attribution, licence, terms: what the server says of itself.
     """
 
     tiles: int
@@ -47,6 +47,7 @@ class Outlook:
     fetched_bytes: int = 0
     fetch_s: float = 0.0
     resolution_m: float = 0.0
+    hosts: tuple[str, ...] = ()
     zooms: tuple[int, int] | None = None
     attribution: str = ""
     licence: str = ""
@@ -93,7 +94,6 @@ def _reckon_server(wanted: Wanted) -> Outlook:
     tiles = Grid(area.bounds, wanted.stride_m or card.stride_m, area).count * max(
         1, len(wanted.extents_m)
     )
-    server = service.server
     return Outlook(
         tiles=tiles,
         bytes=tiles * (card.descriptor_dim + 200) + told.bytes,
@@ -102,8 +102,10 @@ def _reckon_server(wanted: Wanted) -> Outlook:
         fetched_bytes=told.bytes,
         fetch_s=told.seconds,
         resolution_m=told.resolution_m,
+        hosts=tuple(dict.fromkeys((*service.server.hosts, *told.hosts))),
         zooms=(zooms[0], zooms[-1]),
-        attribution=server.attribution,
-        licence=server.licence,
-        terms=server.terms,
+        attribution=service.attribution,
+        licence=service.licence,
+        terms=service.terms,
+        notes=tuple(service.notes),
     )

@@ -467,7 +467,7 @@ class NewIndexPage(QWidget):
             extents_m=wanted.extents_m,
             stride_m=wanted.stride_m,
             layout="" if wanted.layout == "auto" else wanted.layout,
-            allow=facts.hosts if facts.server and self.form.consent.given else (),
+            allow=outlook.hosts if facts.server and self.form.consent.given else (),
             zoom=wanted.zoom,
         )
         self._named_by_user = False
@@ -563,7 +563,7 @@ class NewIndexPage(QWidget):
             form.details.setText("")
         form.details.setVisible(bool(form.details.text()))
         if facts is not None and facts.server and outlook is not None:
-            form.consent.ask(facts.host, consent_words(facts, outlook))
+            form.consent.ask(", ".join(outlook.hosts), consent_words(facts, outlook))
         elif facts is not None and facts.asks_first and not self._may_ask and self.area is not None:
             form.consent.ask(facts.host, ask_words(), first=True)
         else:

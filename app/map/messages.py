@@ -82,11 +82,19 @@ def area_of(index: Index) -> Area:
     return Area(
         name=manifest.name,
         bounds=manifest.coverage,
-        resolution_m=min(facts.resolution_m for facts in manifest.imagery),
+        resolution_m=max(min(facts.resolution_m for facts in manifest.imagery), 0.01),
         attribution=manifest.attribution,
         licence=manifest.licence,
-        imagery=lambda: index.imagery,
+        imagery=lambda: _ground(index),
     )
+
+
+def _ground(index: Index) -> Cuttable:
+    from engine.index.ground import ground_of
+
+    ground = ground_of(index)
+    assert ground is not None, "asked for where there is some"
+    return ground
 
 
 def places_of(index: Index) -> tuple[tuple[float, float], ...]:
