@@ -19,8 +19,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from engine import geo
 from engine.errors import IndexFolderError
+from engine.sqlite import StrangeDatabase
 
 _ROWS_A_QUERY = 500
+_LONGEST = 1 << 20  # bytes of one value
 _VERIFY = "Check it with: nadir index verify"
 
 
@@ -72,18 +74,14 @@ class TileTable:
         self._lock = threading.Lock()
         self._centres: tuple[NDArray[np.float64], NDArray[np.float64]] | None = None
         self._by_latitude: tuple[NDArray[np.int64], NDArray[np.float64]] | None = None
-        address = f"{path.absolute().as_uri()}?mode=ro&immutable=1"
         try:
-            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1 << 20)
-            self._connection.execute("PRAGMA trusted_schema=OFF")
-            self._connection.execute("PRAGMA query_only=ON")
+            self._database = StrangeDatabase(path, _LONGEST, count)
         except sqlite3.Error as error:
             raise self._damaged(error) from error
         try:
             self._columns = self._check_schema()
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
 
     def _check_schema(self) -> str:
@@ -243,7 +241,7 @@ class TileTable:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._connection.close()
+            self._database.close()
 
     def _tile(self, row: Sequence[Any]) -> Tile:
         heading = name = picture = None
@@ -274,7 +272,7 @@ class TileTable:
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                return self._connection.execute(sql, values).fetchall()
+                return self._database.query(sql, tuple(values))
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 

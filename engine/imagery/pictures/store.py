@@ -26,6 +26,7 @@ from engine.imagery.pictures.listing import MAX_PICTURE_BYTES
 from engine.imagery.pictures.pixels import pixels_of
 from engine.imagery.pictures.source import bounds_of
 from engine.progress import Report, silent
+from engine.sqlite import StrangeDatabase
 
 _APPLICATION_ID, _VERSION = 0x4E504943, 1  # "NPIC"
 _SCHEMA = """
@@ -107,18 +108,15 @@ class PictureStore:
         self.path = Path(path).absolute()
         self._lock = threading.Lock()
         self._columns: NDArray[np.float64] | None = None
-        address = f"{self.path.as_uri()}?mode=ro&immutable=1"
         try:
-            self._connection = sqlite3.connect(address, uri=True, check_same_thread=False)
-            self._connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, MAX_PICTURE_BYTES + (1 << 16))
-            self._connection.execute("PRAGMA trusted_schema=OFF")
-            self._connection.execute("PRAGMA query_only=ON")
-        except sqlite3.Error as error:
+            rows = self.path.stat().st_size // 64  # no picture takes less
+            self._database = StrangeDatabase(self.path, MAX_PICTURE_BYTES + (1 << 16), rows)
+        except (OSError, sqlite3.Error) as error:
             raise self._damaged(error) from error
         try:
             self.kind: Kind = self._look()
         except BaseException:
-            self._connection.close()
+            self._database.close()
             raise
 
     def _look(self) -> Kind:
@@ -234,7 +232,7 @@ class PictureStore:
     def close(self) -> None:
         """Let go of the file."""
         with self._lock:
-            self._connection.close()
+            self._database.close()
 
     def __enter__(self) -> Self:
         return self
@@ -261,7 +259,7 @@ class PictureStore:
     def _query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
         try:
             with self._lock:
-                return self._connection.execute(sql, values).fetchall()
+                return self._database.query(sql, tuple(values))
         except (sqlite3.Error, UnicodeDecodeError) as error:
             raise self._damaged(error) from error
 
