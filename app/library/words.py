@@ -16,12 +16,15 @@ translate = QCoreApplication.translate
 
 def size(bytes_: float) -> str:
     """A size on disk: 12 kB, 3.4 MB, 1.2 GB."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6)):
-        if bytes_ >= 0.95 * scale:
-            value = bytes_ / scale
-            text = f"{value:.1f}" if value < 100 else f"{value:,.0f}"
-            return f"{text}\N{NO-BREAK SPACE}{unit}"
-    return f"{max(1, round(bytes_ / 1e3)):,}\N{NO-BREAK SPACE}kB"
+    value, unit = bytes_ / 1e3, translate("Library", "{0} kB")
+    if bytes_ >= 0.95e9:
+        value, unit = bytes_ / 1e9, translate("Library", "{0} GB")
+    elif bytes_ >= 0.95e6:
+        value, unit = bytes_ / 1e6, translate("Library", "{0} MB")
+    else:
+        return unit.format(f"{max(1, round(value)):,}").replace(" ", "\N{NO-BREAK SPACE}")
+    text = f"{value:.1f}" if value < 100 else f"{value:,.0f}"
+    return unit.format(text).replace(" ", "\N{NO-BREAK SPACE}")
 
 
 def metres(value: float) -> str:

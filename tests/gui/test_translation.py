@@ -14,7 +14,7 @@ from PySide6.QtCore import QTranslator
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
 from app.bench import Load
-from app.rail import TRAIN
+from app.rail import LIBRARY, TRAIN
 from engine.shipped import shipped_encoder, shipped_index
 from tests.conftest import ROOT
 
@@ -56,12 +56,19 @@ def made_up_language(qapp: QApplication, tmp_path: Path) -> Iterator[None]:
 def test_every_text_is_translated(made_up_language, new_window, sights, qtbot) -> None:
     window = new_window("--encoder", sights.encoder, "--index", sights.index, sights.photo)
     qtbot.waitUntil(lambda: window.session.evidence is not None, timeout=30_000)
+    window.show_workspace(LIBRARY)
+    qtbot.waitUntil(lambda: window.library.entry is not None, timeout=30_000)
+    for page in ("import", "new"):  # which make their parts
+        window.library.show(page)
     window.show_workspace(TRAIN)
     training = window.training
     qtbot.waitUntil(lambda: training.interpreter_load in (Load.READY, Load.FAILED), timeout=60_000)
     own = {sights.photo.name, "linear", "flat", "CPU", window.status.who.text()}
     own |= {path.stem for path in (shipped_encoder(), shipped_index()) if path is not None}
     own.add(window.train.setup.form.about.text())  # said by the recipe
+    manifest = window.session.bench.index.value.manifest  # whose words the card repeats
+    (imagery,) = manifest.imagery
+    own |= {manifest.made_by, imagery.crs, f"{imagery.name} ({imagery.kind})", *manifest.notes}
     english = set()
     for widget in window.findChildren(QWidget):
         if isinstance(widget, (QLabel, QAbstractButton)):
