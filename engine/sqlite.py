@@ -70,7 +70,10 @@ class StrangeDatabase:
             sqlite3.Error: the file is damaged, or the question took too many steps.
         """
         self._budget.left = self._budget.looks
-        return self._connection.execute(sql, values).fetchall()
+        try:
+            return self._connection.execute(sql, values).fetchall()
+        except UnicodeDecodeError as error:
+            raise sqlite3.DatabaseError("it holds text that is none") from error
 
     def close(self) -> None:
         """Let go of the file."""

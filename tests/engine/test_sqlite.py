@@ -21,7 +21,8 @@ def write(path: Path, script: str) -> Path:
 
 
 PLAIN = """CREATE TABLE t (id INTEGER PRIMARY KEY, v REAL NOT NULL DEFAULT 0, w TEXT UNIQUE REFERENCES t(w))
-WITHOUT ROWID; CREATE INDEX i ON t (v, w); CREATE VIRTUAL TABLE r USING rtree(id, x0, x1); INSERT INTO t VALUES (1, 2.0, 'a b');"""
+WITHOUT ROWID; CREATE INDEX i ON t (v, w); CREATE VIRTUAL TABLE r USING rtree(id, x0, x1);
+INSERT INTO t VALUES (1, 2.0, 'a b');"""
 
 
 def test_plain_tables(tmp_path: Path) -> None:
@@ -69,6 +70,19 @@ def test_what_is_no_database(tmp_path: Path, content: bytes) -> None:
     except sqlite3.Error:
         return
     assert database.query("SELECT * FROM sqlite_schema") == []
+
+
+def test_text_that_is_none(tmp_path: Path) -> None:
+    path = write(
+        tmp_path / "text.db", "CREATE TABLE t (v); INSERT INTO t VALUES (CAST(x'ff41fe' AS TEXT))"
+    )
+    database = StrangeDatabase(path, 1000, 1)
+    with pytest.raises(sqlite3.DatabaseError):
+        database.query("SELECT v FROM t")
+    path = write(tmp_path / "name.db", "CREATE TABLE tttt (v)")
+    path.write_bytes(path.read_bytes().replace(b"tttt", b"\xff\xfe\x88t"))
+    with pytest.raises(sqlite3.DatabaseError):
+        StrangeDatabase(path, 1000, 1)
 
 
 def test_pages_woven_into_each_other(tmp_path: Path) -> None:

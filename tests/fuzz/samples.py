@@ -8,16 +8,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from engine.imagery import open_imagery
+from engine.encoder import open_encoder
+from engine.imagery import open_imagery, open_source
 from engine.index import build_index
 from engine.index.manifest import MANIFEST_FILE
-from tests.engine.index.places import ProjectionEncoder, write_place
+from tests.engine.datasets.pictures import picture
+from tests.engine.index.places import LAT, LON, ProjectionEncoder, write_place
+from tests.street_encoder import save_street_encoder
 
 LAYOUTS = ("exact", "sq8", "ivf-sq8", "ivf-pq", "pq", "hnsw", "imi")
 
 
 def make_samples(folder: Path) -> dict[str, Path]:
-    """Write one index of every layout, one of several extents, and one of version 1; by name."""
+    """Write one index of every layout, one of several extents, one of photos, and one of version 1; by name."""
     samples: dict[str, Path] = {}
     encoder = ProjectionEncoder()
     with open_imagery(write_place(folder / "place.tif", size=160)) as source:
@@ -27,6 +30,15 @@ def make_samples(folder: Path) -> dict[str, Path]:
             samples[layout] = out
         build_index(folder / "extents.index", source, encoder, extent_m=(20.0, 40.0)).close()
         samples["extents"] = folder / "extents.index"
+    lines = ["file,lat,lon,heading"]
+    for number in range(6):
+        picture(folder / "photos" / f"{number}.jpg", number, (64, 48))
+        lines.append(f"{number}.jpg,{LAT + number / 1000},{LON},{number * 30}")
+    (folder / "photos" / "photos.csv").write_text("\n".join(lines), "utf-8")
+    save_street_encoder(folder / "street.encoder", features=True)
+    street = open_encoder(folder / "street.encoder", threads=1, gpu=False)
+    build_index(folder / "street.index", open_source(folder / "photos"), street).close()
+    samples["street"] = folder / "street.index"
     samples["version-1"] = write_version_1(samples["sq8"], folder / "old.index")
     return samples
 
