@@ -16,6 +16,7 @@ from rasterio.io import DatasetReader
 
 from engine.errors import ImageryError
 from engine.imagery.geotiff import read_tags
+from engine.imagery.guard import check_beside, check_dataset
 
 _BLOCK_MAX_BYTES = 1 << 29  # of one block, decoded; larger ones could not be read in bounded memory
 _MOST_BANDS = 1024
@@ -49,12 +50,27 @@ class RasterFacts:
     licence: str
 
 
-def open_dataset(path: Path, name: str, driver: str) -> DatasetReader:
+def open_dataset(path: Path, name: str, driver: str, *, sidecars: bool = True) -> DatasetReader:
     """Open a raster by ``name`` (a path, or a description) with one driver; inside :func:`handles.environment`.
 
+    Args:
+        sidecars: whether files beside it are opened with it, and so have to be checked.
+
     Raises:
-        ImageryError: it cannot be read as what it claims to be.
+        ImageryError: it cannot be read as what it claims to be, or would open what it must not.
     """
+    if sidecars:
+        check_beside(path)
+    dataset = _open(path, name, driver)
+    try:
+        check_dataset(path, dataset)
+    except BaseException:
+        dataset.close()
+        raise
+    return dataset
+
+
+def _open(path: Path, name: str, driver: str) -> DatasetReader:
     try:
         with warnings.catch_warnings():  # read_facts says it better
             warnings.simplefilter("ignore", NotGeoreferencedWarning)

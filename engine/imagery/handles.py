@@ -11,6 +11,8 @@ from pathlib import Path
 import rasterio
 from rasterio.io import DatasetReader
 
+from engine.imagery.guard import NO_ADDRESS
+
 MOST_IDLE = 48  # systems allow 256 open files and more; other parts of the program need some
 
 Opener = Callable[[], DatasetReader]
@@ -22,6 +24,7 @@ def environment(sidecars: bool = True) -> rasterio.Env:
     return rasterio.Env(
         GDAL_DISABLE_READDIR_ON_OPEN="TRUE" if sidecars else "EMPTY_DIR",
         GDAL_PAM_ENABLED=sidecars,
+        CPL_VSIL_CURL_ALLOWED_FILENAME=NO_ADDRESS,
     )
 
 

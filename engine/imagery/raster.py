@@ -66,7 +66,7 @@ class RasterSource:
     def _open(self) -> DatasetReader:
         if self._vrt is not None:
             return open_dataset(self.path, self._vrt, "VRT")
-        return open_dataset(self.path, str(self.path), _GEOTIFF)
+        return open_dataset(self.path, str(self.path), _GEOTIFF, sidecars=self._sidecars)
 
     def _look(self, dataset: DatasetReader) -> None:
         """Read all facts; called once with the file open."""

@@ -17,13 +17,15 @@ from xml.etree import ElementTree
 from xml.etree.ElementTree import Element, SubElement
 
 from engine.errors import ImageryError
+from engine.imagery.facts import open_dataset
+from engine.imagery.guard import TIFF_STARTS
+from engine.imagery.handles import environment
 from engine.imagery.raster import RasterSource, file_fingerprint
 
 _MOST_BYTES = 64 << 20
 _MOST_BANDS = 64
 _MOST_SOURCES = 200_000
 _MOST_PIXELS = 1 << 31  # along one side
-_TIFF_STARTS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _REMEDY = "Write it as a GeoTIFF: gdal_translate IN.vrt OUT.tif"
 
 _TOP = {"SRS", "GeoTransform", "VRTRasterBand", "MaskBand"}
@@ -94,7 +96,11 @@ def open_vrt(path: Path | str) -> VrtSource:
     reading = _Reading(path, path.parent.resolve())
     clean = _checked_dataset(reading, root)
     description = ElementTree.tostring(clean, encoding="unicode")
-    return VrtSource(path, description, list(dict.fromkeys(reading.files.values())))
+    files = list(dict.fromkeys(reading.files.values()))
+    with environment():
+        for file in files:  # GDAL will open them by itself
+            open_dataset(file, str(file), "GTiff").close()
+    return VrtSource(path, description, files)
 
 
 def _refused(path: Path, what: str, remedy: str = _REMEDY) -> ImageryError:
@@ -260,7 +266,7 @@ def _checked_file(reading: _Reading, name: Element) -> Path:
         raise ImageryError(
             f"the file {shown} that it names cannot be read", reading.path
         ) from error
-    if start not in _TIFF_STARTS:
+    if start not in TIFF_STARTS:
         what = "is no GeoTIFF" if not start.startswith(b"<VRT") else "is a VRT itself"
         raise _refused(reading.path, f"names {shown}, which {what}")
     reading.files[key] = real
