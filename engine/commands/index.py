@@ -1,52 +1,26 @@
-"""``nadir index``: build, describe, verify and upload indexes."""
+"""``nadir index``: build, add to, merge, describe, verify and upload indexes."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from engine.commands.common import Progress, add_encoder, encoder_of, metres, print_json
+from engine.commands.common import Progress, print_json
+from engine.commands.index_build import add_add, add_build
 from engine.commands.milvus import add_upload
-from engine.errors import printable
+from engine.errors import IndexFolderError, printable
 
 if TYPE_CHECKING:
-    from engine.index import Manifest
+    from engine.index import ImageryFacts, Manifest
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True)
-    build = verbs.add_parser("build", help="encode the tiles of an area")
-    build.add_argument("out", type=Path, metavar="OUT", help="NAME.index")
-    build.add_argument(
-        "--imagery",
-        type=Path,
-        required=True,
-        metavar="SOURCE",
-        help="imagery to cut tiles from, a folder of pictures that say where they lie, or a table of such",
-    )
-    build.add_argument(
-        "--kind",
-        choices=("aerial", "street"),
-        help="SOURCE is a folder or table of pictures: tiles seen from above, or photos of the street "
-        "(default: as the dataset says)",
-    )
-    add_encoder(build)
-    build.add_argument(
-        "--extent-m",
-        type=metres,
-        metavar="E",
-        help="ground extent of a tile (default: the card's; of pictures, what the dataset says)",
-    )
-    build.add_argument(
-        "--stride-m", type=metres, metavar="S", help="between tile centres (default: the card's)"
-    )
-    build.add_argument("--area", type=Path, metavar="GEOJSON", help="only tiles in these polygons")
-    build.add_argument("--resume", action="store_true", help="go on with a build that was stopped")
-    build.set_defaults(run=run_build)
+    add_build(verbs)
+    add_add(verbs)
     info = verbs.add_parser("info", help="what an index holds")
     info.add_argument("index", type=Path, metavar="INDEX")
     info.add_argument("--json", action="store_true", help="the manifest itself")
@@ -54,40 +28,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     verify = verbs.add_parser("verify", help="check every file of an index")
     verify.add_argument("index", type=Path, metavar="INDEX")
     verify.set_defaults(run=run_verify)
+    merge = verbs.add_parser("merge", help="put shares of an index, or whole indexes, together")
+    merge.add_argument("out", type=Path, metavar="OUT", help="NAME.index")
+    merge.add_argument("indexes", type=Path, nargs="+", metavar="INDEX")
+    merge.add_argument(
+        "--layout", metavar="NAME", help="how descriptors are kept (default: as in the first)"
+    )
+    merge.set_defaults(run=run_merge)
     add_upload(verbs)
 
 
-def run_build(args: argparse.Namespace) -> int:
-    """Build an index."""
-    from engine.imagery import open_source
-    from engine.imagery.pictures import PictureSource
-    from engine.index import build_index
-    from engine.index.area import read_area
+def run_merge(args: argparse.Namespace) -> int:
+    """Put indexes together."""
+    from engine.index import is_shard, merge_indexes, merge_shards
 
-    encoder = encoder_of(args)
-    area = read_area(args.area) if args.area is not None else None
-    start = time.perf_counter()
+    shares = [is_shard(path) for path in args.indexes]
+    if any(shares) and not all(shares):
+        odd = args.indexes[shares.index(False)]
+        raise IndexFolderError("this is no share, and others are", odd, "Give shares alone")
+    if all(shares) and args.layout is not None:
+        raise IndexFolderError("shares have the layout that they were begun with", None)
     with Progress() as report:
-        imagery = open_source(args.imagery, kind=args.kind, extent_m=args.extent_m, report=report)
-        pictures = isinstance(imagery, PictureSource)
-        index = build_index(
-            args.out,
-            imagery,
-            encoder,
-            extent_m=None if pictures else args.extent_m,
-            stride_m=args.stride_m,
-            area=area,
-            resume=args.resume,
-            report=report,
-        )
+        if all(shares):
+            index = merge_shards(args.out, args.indexes, report)
+        else:
+            index = merge_indexes(args.out, args.indexes, layout=args.layout, report=report)
     with index:
-        count, notes = index.manifest.count, index.manifest.notes
-        what = "photos" if index.manifest.kind == "street" else "tiles"
-    for note in notes if pictures else ():
+        manifest = index.manifest
+    for note in manifest.notes:
         print(f"note: {printable(note)}")
-    print(
-        f"{args.out}: {count:,} {what} in {time.perf_counter() - start:.0f} s, for {encoder.name} on {encoder.device}"
-    )
+    print(f"{args.out}: {manifest.count:,} rows of {len(args.indexes):,} together")
     return 0
 
 
@@ -108,35 +78,52 @@ def run_info(args: argparse.Namespace) -> int:
 def _index_text(manifest: Manifest) -> str:
     from engine.localize import position
 
-    box, imagery = manifest.coverage, manifest.imagery[0]
+    box = manifest.coverage
     bytes_ = sum(facts.bytes for facts in manifest.files.values())
-    held = "inside the index" if imagery.file is not None else f"beside the index ({imagery.name})"
-    if manifest.kind == "street":
-        what, resolution = f"{manifest.count:,} photos of the street", ""
-    else:
-        sizes = " to ".join(
-            f"{e:g}" for e in dict.fromkeys((manifest.extents_m[0], manifest.extents_m[-1]))
-        )
-        what, resolution = (
-            f"{manifest.count:,} tiles of {sizes} m",
-            f"{imagery.resolution_m:.2f} m a pixel, ",
-        )
-    if manifest.stride_m:
-        what += f", {manifest.stride_m:g} m apart"
     lines = [
-        f"{manifest.name}: {what}",
+        f"{manifest.name}: {_rows_text(manifest)}",
         f"  encoder      {manifest.encoder_name} {manifest.encoder_hash[:12]}",
         f"  from         {position(box.south, box.west)}",
         f"  to           {position(box.north, box.east)}",
-        f"  vectors      {manifest.dimension:,} numbers each, {manifest.faiss_factory}",
-        f"  imagery      {imagery.name}, {resolution}{held}",
-        f"  attribution  {manifest.attribution or 'not stated'}",
-        f"  licence      {manifest.licence or 'not stated'}",
+        f"  vectors      {manifest.dimension:,} numbers each, {manifest.layout} ({manifest.faiss_factory})",
+    ]
+    for facts in manifest.imagery:
+        lines += _imagery_lines(facts, whose=len(manifest.imagery) > 1)
+    if len(manifest.imagery) == 1:
+        lines += [
+            f"  attribution  {manifest.attribution or 'not stated'}",
+            f"  licence      {manifest.licence or 'not stated'}",
+        ]
+        if manifest.terms:
+            lines.append(f"  terms        {manifest.terms}")
+    lines += [
         f"  size         {bytes_ / 1e6:,.1f} MB in {len(manifest.files)} files",
         f"  made by      {manifest.made_by}",
         f"  hash         {manifest.hash}",
     ]
     return "\n".join(map(printable, [*lines, *(f"  note: {note}" for note in manifest.notes)]))
+
+
+def _rows_text(manifest: Manifest) -> str:
+    if manifest.kind == "street":
+        return f"{manifest.count:,} photos of the street"
+    extents = [f"{extent:g}" for extent in manifest.extents_m]
+    sizes = ", ".join(extents) if len(extents) < 5 else f"{extents[0]} to {extents[-1]}"
+    what = "pictures seen from above," if manifest.pictures else "tiles"
+    text = f"{manifest.count:,} {what} of {sizes} m"
+    return f"{text}, {manifest.stride_m:g} m apart" if manifest.stride_m else text
+
+
+def _imagery_lines(facts: ImageryFacts, *, whose: bool) -> list[str]:
+    held = "inside the index" if facts.file is not None else f"beside the index ({facts.name})"
+    words = [facts.name, facts.kind]
+    if facts.resolution_m:
+        words.append(f"{facts.resolution_m:.2f} m a pixel")
+    lines = [f"  imagery      {', '.join(word for word in [*words, facts.crs, held] if word)}"]
+    if whose:
+        said = "; ".join(text for text in (facts.attribution, facts.licence, facts.terms) if text)
+        lines.append(f"               {said or 'attribution and licence not stated'}")
+    return lines
 
 
 def run_verify(args: argparse.Namespace) -> int:

@@ -14,7 +14,8 @@ from engine.imagery import AerialSource
 from engine.imagery.pictures import PictureSource
 from engine.index.area import Area
 from engine.index.facts import Facts, facts_of
-from engine.index.grid import BoxAround, Grid, intersection
+from engine.index.grid import MAX_TILES, BoxAround, Grid, intersection
+from engine.index.layouts import AUTO, choose_layout
 from engine.index.plan import Plan
 from engine.index.references import GridReferences, References
 from engine.index.seam import TileEncoder
@@ -84,7 +85,10 @@ def make_job(name: str, source: Source, encoder: TileEncoder, settings: Settings
     Raises:
         ImageryError: the imagery has nothing in the area.
         EncoderError: the encoder cannot read such references.
+        IndexFolderError: there is no such layout, or it does not go with the encoder's dimension.
     """
+    if settings.layout != AUTO:  # told now and not when all is encoded
+        choose_layout(settings.layout, MAX_TILES, encoder.card.descriptor_dim)
     if isinstance(source, PictureSource):
         return _picture_job(name, source, encoder, settings)
     card = encoder.card

@@ -396,7 +396,7 @@ def test_text_steers_no_terminal(capsys, given, photo, town, tmp_path):
     copy = tmp_path / "mine.index"
     shutil.copytree(town.folder / "flat.index", copy)
     manifest = json.loads((copy / "manifest.json").read_text("utf-8"))
-    manifest["attribution"] = "me\x1b[2J"
+    manifest["imagery"][0]["attribution"] = "me\x1b[2J"
     (copy / "manifest.json").write_text(json.dumps(manifest), "utf-8")
     for command in (
         ["localize", photo, *given[:2], "--index", copy, "--cpu"],
