@@ -128,7 +128,7 @@ def _look_at_imagery(path: Path, source: Any) -> Looked:
 
 
 def _look_at_pictures(path: Path, source: Any) -> Looked:
-    from app.map.messages import Area
+    from app.map.messages import Area, drawn_places
     from engine.library.coverage import outline
 
     lats, lons = source.places()
@@ -153,6 +153,7 @@ def _look_at_pictures(path: Path, source: Any) -> Looked:
         source.attribution,
         source.licence,
         None,
+        drawn_places(lats, lons) if facts.street else (),
     )
     return Looked(facts, Ground(area, rings, source.close))
 

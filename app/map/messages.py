@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 from PySide6.QtGui import QFont, QFontInfo
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from app.theme import Tokens
     from engine.geo import Bounds
     from engine.imagery.web_tiles import Cuttable
@@ -77,7 +79,7 @@ def area_of(index: Index) -> Area:
             attribution=manifest.attribution,
             licence=manifest.licence,
             imagery=None,
-            places=places_of(index),
+            places=drawn_places(*index.centres),
         )
     return Area(
         name=manifest.name,
@@ -97,14 +99,13 @@ def _ground(index: Index) -> Cuttable:
     return ground
 
 
-def places_of(index: Index) -> tuple[tuple[float, float], ...]:
-    """Where the photos of an index were taken; spread evenly over them where there are more than are drawn."""
+def drawn_places(lats: NDArray[Any], lons: NDArray[Any]) -> tuple[tuple[float, float], ...]:
+    """The places of photos that are drawn: all, or so many spread evenly over them."""
     import numpy as np
 
-    count = index.manifest.count
+    count = len(lats)
     kept = np.unique(np.linspace(0, count - 1, min(count, MOST_PLACES)).round().astype(np.int64))
-    lats, lons = index.positions(kept)
-    return tuple(zip(lats.tolist(), lons.tolist(), strict=True))
+    return tuple(zip(lats[kept].tolist(), lons[kept].tolist(), strict=True))
 
 
 def widened(bounds: Bounds, metres: float) -> Bounds:

@@ -46,6 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="E",
         help="of pictures that are tiles: metres along a side",
     )
+    info.add_argument(
+        "--kind",
+        choices=("aerial", "street"),
+        help="of pictures: tiles seen from above, or photos of the street",
+    )
     info.add_argument("--json", action="store_true", help="all facts, with the outline as GeoJSON")
     _add_asking(info)
     info.set_defaults(run=run_info)
@@ -107,7 +112,7 @@ def run_info(args: argparse.Namespace) -> int:
     with Progress() as report:
         source = _open(args, report)
     with source:
-        card = describe(source)  # pyright: ignore[reportArgumentType]
+        card = describe(source)
     if args.json:
         print_json(card.to_json() + "\n")
     else:
@@ -122,7 +127,7 @@ def _open(args: argparse.Namespace, report: Any) -> Any:
 
     path = Path(args.source)
     if args.zoom is None and args.rows is None:
-        return open_source(path, extent_m=args.extent_m, report=report)
+        return open_source(path, kind=args.kind, extent_m=args.extent_m, report=report)
     if path.is_file() and args.rows is None:
         return open_mbtiles(path, zoom=args.zoom)
     if is_tile_folder(path):
@@ -141,8 +146,9 @@ def _card_text(card: ImageryCard) -> str:
         lines.append(
             f"  zooms        {first}" if first == last else f"  zooms        {first} to {last}"
         )
+    if card.resolution_m:
+        lines.append(f"  resolution   {card.resolution_m:.3g} m a pixel")
     lines += [
-        f"  resolution   {card.resolution_m:.3g} m a pixel",
         f"  crs          {card.crs}",
         f"  from         {position(box.south, box.west)}",
         f"  to           {position(box.north, box.east)}",

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.geo import Bounds, distance_m
 from engine.imagery.source import AerialSource
+
+if TYPE_CHECKING:
+    from engine.imagery.pictures import PictureSource
 
 FloatArray = NDArray[np.float64]
 
@@ -24,7 +27,8 @@ class ImageryCard:
         name: what it is called.
         kind: in words, such as "GeoTIFF" or "folder of GeoTIFFs".
         crs: its coordinate system, or several.
-        resolution_m: metres on the ground that one pixel spans, where half of the ground is seen so or better.
+        resolution_m: metres on the ground that one pixel spans, where half of the ground is seen so or better; 0 of
+            photos of the street.
         zooms: the first and last zoom of a pyramid; None for others.
         bounds: the box around it.
         outline: rings [n, 2] of longitude and latitude (degrees, nowhere jumping) around what really is covered;
@@ -91,19 +95,23 @@ class ImageryCard:
         return json.dumps(facts, ensure_ascii=False, indent=2)
 
 
-def describe(source: AerialSource) -> ImageryCard:
+PICTURES = {"street": "photos of the street", "aerial": "tiles with places of their own"}
+"""What the kinds of :class:`engine.imagery.pictures.PictureSource` are in words."""
+
+
+def describe(source: AerialSource | PictureSource) -> ImageryCard:
     """The card of a source. What a source does not say is left empty; its outline then is its box."""
     own = getattr(source, "outline", None)
     rings = [np.asarray(ring, np.float64) for ring in own()] if own is not None else []
     rings = [ring for ring in rings if ring.ndim == 2 and len(ring) >= 3]
     shape = getattr(source, "shape", None)
     size, files = getattr(source, "bytes", None), getattr(source, "files", None)
-    path = getattr(source, "path", None)
+    path, kind = getattr(source, "path", None), getattr(source, "kind", "")
     if size is None:
         size = path.stat().st_size if isinstance(path, Path) and path.is_file() else 0
     return ImageryCard(
         name=source.name,
-        kind=getattr(source, "kind", "") or "imagery",
+        kind=PICTURES.get(kind, kind) or "imagery",
         crs=source.crs,
         resolution_m=source.resolution_m,
         zooms=getattr(source, "zooms", None),

@@ -20,6 +20,7 @@ from engine.progress import Report, silent
 
 FloatArray = NDArray[np.float64]
 
+_MOST_RINGS = 2000
 _HEADS, _HEAD_BYTES = 64, 1 << 16  # of so many files a fingerprint reads so much
 
 
@@ -153,6 +154,22 @@ class PictureFolder:
     def bytes(self) -> int:
         """Of all its pictures' files."""
         return int(self._found.sizes.sum())
+
+    @property
+    def files(self) -> int:
+        """How many pictures there are."""
+        return len(self._found.files)
+
+    def outline(self) -> list[FloatArray]:
+        """The tiles' footprints, rings [4, 2] of longitude and latitude; none of photos, and none of very many."""
+        if self.kind == "street" or len(self) > _MOST_RINGS:
+            return []
+        per_lat, per_lon = metres_per_degree(self._found.lat)
+        tall, wide = self._found.extent_m / 2 / per_lat, self._found.extent_m / 2 / per_lon
+        lat, lon = self._found.lat, self._found.lon
+        corners = [(-1, 1), (1, 1), (1, -1), (-1, -1)]
+        rings = np.stack([np.stack([lon + x * wide, lat + y * tall], 1) for x, y in corners], 1)
+        return list(rings)
 
     def places(self) -> tuple[FloatArray, FloatArray]:
         """See :meth:`PictureSource.places`."""

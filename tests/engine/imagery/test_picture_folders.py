@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from rasterio.warp import transform
 
+from engine.cli import main
 from engine.errors import Cancelled, ImageryError
 from engine.imagery import open_imagery, open_source
 from engine.imagery.pictures import PictureSource, open_pictures, spacing_m
@@ -413,3 +414,20 @@ def test_empty_folders_and_imagery_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("x")
     with pytest.raises(ImageryError, match="no imagery that Nadir reads"):
         open_source(tmp_path / "x.txt")
+
+
+def test_imagery_info_of_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Photos have no resolution; tiles are outlined one by one."""
+    for number in range(2):
+        picture(tmp_path / f"p{number}.png", number, (64, 64))
+    write_csv(
+        tmp_path / "t.csv",
+        *({"file": f"p{n}.png", "lat": LAT + n / 100, "lon": LON} for n in range(2)),
+    )
+    assert main(["imagery", "info", str(tmp_path), "--kind", "street"]) == 0
+    said = capsys.readouterr().out
+    assert "photos of the street" in said and "resolution" not in said and "2 files" in said
+    asked = ["imagery", "info", str(tmp_path), "--kind", "aerial", "--extent-m", "64", "--json"]
+    assert main(asked) == 0
+    card = json.loads(capsys.readouterr().out)
+    assert card["resolution_m"] == 1.0 and len(card["outline"]["coordinates"]) == 2
