@@ -14,7 +14,7 @@ Entry = tuple[str, str, str]  # name inside, file it comes from, PyInstaller's k
 
 QT_BINDINGS = frozenset(
     ("QtCore", "QtGui", "QtWidgets", "QtSvg", "QtNetwork", "QtPrintSupport", "QtWebChannel")
-    + ("QtWebEngineCore", "QtWebEngineWidgets", "QtOpenGLWidgets")
+    + ("QtWebEngineCore", "QtWebEngineWidgets", "QtOpenGLWidgets", "QtOpenGL")
 )
 """Modules of PySide6 that Nadir, or one of these, imports."""
 
@@ -49,9 +49,9 @@ PYTHON_LEFT_OUT = (
     # GNU readline and gdbm are GPL alone: nothing of theirs may go with the program.
     *("_curses_panel", "readline", "_gdbm", "dbm.gnu", "_dbm", "nis", "ossaudiodev", "spwd"),
     "_uuid",  # of util-linux, whose terms are mixed; Python does without
-    *("PySide6.QtQml", "PySide6.QtQuick", "PySide6.QtQuickWidgets", "PySide6.QtOpenGL"),
+    *("PySide6.QtQml", "PySide6.QtQuick", "PySide6.QtQuickWidgets"),
     *("PySide6.QtDBus", "PySide6.QtTest", "PySide6.QtPositioning", "PySide6.scripts"),
-    *("pyqtgraph.examples", "pyqtgraph.opengl", "numpy.f2py", "numpy.distutils", "rasterio.rio"),
+    *("pyqtgraph.examples", "pyqtgraph.opengl", "numpy.f2py", "numpy.distutils"),
     *("faiss.contrib", "onnxruntime.quantization", "onnxruntime.transformers"),
     *("onnxruntime.tools", "onnxruntime.training", "onnxruntime.datasets", "PIL.ImageTk"),
 )
