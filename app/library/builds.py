@@ -31,12 +31,13 @@ from engine.errors import IndexFolderError
 from engine.files import write_json
 from engine.shipped import own_command
 
-BUILDS, BUILD, AREA, EVENTS, ERRORS = (
+BUILDS, BUILD, AREA, EVENTS, ERRORS, FETCHED = (
     ".builds",
     "build.json",
     "area.geojson",
     "events.jsonl",
     "stderr.log",
+    "fetched",  # a server's imagery, until the index holds what it needs of it
 )
 INDEX = ".index"
 PAUSE = "pause"  # this file says that the end was wanted
@@ -104,6 +105,10 @@ class Story:
     text: str = ""
     done: int = 0
     total: int = 0
+    tiles: int = 0
+    rows: tuple[int, int] | None = (
+        None  # tiles that are encoded, and all of them, while that goes on
+    )
     seconds_left: float | None = None
     problem: str = ""
     remedy: str = ""
@@ -118,12 +123,16 @@ class Story:
                 self.phase = kind
                 self.text = str(event.get("text") or "")
                 self.done, self.total = _whole(event.get("done")), _whole(event.get("total"))
+                rows = event.get("rows")
+                self.rows = None
+                if isinstance(rows, list) and len(rows) == 2:
+                    self.rows = _whole(rows[0]), _whole(rows[1])
                 left = event.get("seconds_left")
                 self.seconds_left = float(left) if isinstance(left, int | float) else None
             elif kind == "plan":
                 self.phase = "plan"
                 self.problem = self.remedy = ""
-                self.total = _whole(event.get("tiles"))
+                self.tiles = _whole(event.get("tiles"))
             elif kind == "error":
                 self.phase = kind
                 self.problem = str(event.get("problem") or "")
@@ -315,7 +324,7 @@ def build_command(folder: Path, plan: Plan, out: Path) -> list[str]:
     if plan.layout:
         command += ["--layout", plan.layout]
     for host in plan.allow:
-        command += ["--allow", host]
+        command += ["--allow", host, "--cache", str(folder / FETCHED)]
     if plan.zoom is not None:
         command += ["--zoom", str(plan.zoom)]
     return command

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ class Wanted:
 
     Args:
         allow: hosts that may be asked what they have.
+        root: where it is built.
     """
 
     imagery: Path
@@ -26,6 +28,7 @@ class Wanted:
     stride_m: float | None
     layout: str
     zoom: int | None
+    root: Path
     allow: tuple[str, ...] = ()
 
 
@@ -35,6 +38,7 @@ class Outlook:
 
     Args:
         bytes: on the disk; ``seconds``: on this machine, None where that was not measured.
+        needed: bytes while it is built, ``free``: those that the disk has.
         requests, fetched_bytes, fetch_s: to and from a server; ``resolution_m``: of what it gives.
         hosts: which are asked; zooms, attribution, licence, terms: what the server says of itself.
     """
@@ -43,6 +47,8 @@ class Outlook:
     bytes: int
     seconds: float | None
     notes: tuple[str, ...] = ()
+    needed: int = 0
+    free: int = 0
     requests: int = 0
     fetched_bytes: int = 0
     fetch_s: float = 0.0
@@ -65,17 +71,36 @@ def reckon(wanted: Wanted, report: Report) -> Outlook:
 
 def _reckon_imagery(wanted: Wanted, report: Report) -> Outlook:
     from engine.encoder import open_encoder
-    from engine.imagery import open_imagery
-    from engine.index.grid import Grid, intersection
+    from engine.imagery import open_source
+    from engine.imagery.pictures import PictureSource
+    from engine.index.estimate import estimate_build
+    from engine.index.job import Settings
 
-    card = open_encoder(wanted.encoder, gpu=False).card
-    area = area_of(wanted.geometry)
-    with open_imagery(wanted.imagery) as source:
-        box = source.bounds if area is None else intersection(source.bounds, area.bounds)
-        tiles = 0
-        if box is not None:
-            tiles = Grid(box, wanted.stride_m or card.stride_m, area).count
-    return Outlook(tiles, tiles * (card.descriptor_dim + 200), None)
+    encoder = open_encoder(wanted.encoder)
+    extents = wanted.extents_m or None
+    one = extents[0] if extents is not None and len(extents) == 1 else None
+    with open_source(wanted.imagery, extent_m=one, report=report) as source:
+        settings = Settings(
+            extents_m=None if isinstance(source, PictureSource) else extents,
+            stride_m=wanted.stride_m,
+            area=area_of(wanted.geometry),
+            layout=wanted.layout,
+        )
+        told = estimate_build(source, encoder, settings, report=report)
+    return Outlook(
+        told.places,
+        told.bytes,
+        told.seconds,
+        tuple(told.notes),
+        free=_free(wanted.root),
+        needed=told.bytes + told.working_bytes,
+    )
+
+
+def _free(folder: Path) -> int:
+    while not folder.is_dir() and folder != folder.parent:
+        folder = folder.parent
+    return shutil.disk_usage(folder).free
 
 
 def _reckon_server(wanted: Wanted) -> Outlook:
@@ -108,4 +133,6 @@ def _reckon_server(wanted: Wanted) -> Outlook:
         licence=service.licence,
         terms=service.terms,
         notes=tuple(service.notes),
+        needed=2 * told.bytes + 4 * tiles * card.descriptor_dim,
+        free=_free(wanted.root),
     )

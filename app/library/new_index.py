@@ -23,7 +23,7 @@ from app.library.new_words import (
     outlook_details,
     outlook_words,
 )
-from app.library.words import metres
+from app.library.words import metres, size
 from app.notices import headline_of, remedy_of
 from app.training.parts import Entry as Option
 from engine.errors import NadirError
@@ -405,6 +405,7 @@ class NewIndexPage(QWidget):
             stride_m=self.form.stride.value() or None,
             layout=self._layout,
             zoom=self.form.zoom.value() if facts.server else None,
+            root=self._library.root,
             allow=self._may_ask,
         )
 
@@ -540,6 +541,10 @@ class NewIndexPage(QWidget):
             return self.tr("The tiles' sides are not numbers of metres.")
         if self._looked is None:
             return ""
+        outlook = self._outlook
+        if outlook is not None and outlook.needed > outlook.free:
+            words = self.tr("While it is built {0} are needed, and {1} are free there.")
+            return words.format(size(outlook.needed), size(outlook.free))
         return {
             "": "",
             "empty": self.tr("The index needs a name."),

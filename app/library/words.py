@@ -160,9 +160,8 @@ def build_at_length(build: Build) -> str:
         return f"{text} {translate('Library', 'What is done is kept.')} {_done(build)}".strip()
     if state != State.WORKING:
         return ""
-    parts = [story.text] if story.text else []
-    if not parts and story.total:
-        parts.append(_done(build))
+    parts = [_done(build).rstrip(".") if story.rows is not None else story.text]
+    parts = [part for part in parts if part]
     if story.share > 0:
         parts.append(whole_percent(story.share))
     if story.seconds_left is not None:
@@ -172,9 +171,10 @@ def build_at_length(build: Build) -> str:
 
 def _done(build: Build) -> str:
     story = build.story
-    if not story.total or not story.done:
+    if story.rows is None:
         return ""
-    return translate("Library", "{0} of {1}.").format(f"{story.done:,}", f"{story.total:,}")
+    words = translate("Library", "{0} of {1} tiles.")
+    return words.format(*(f"{number:,}" for number in story.rows))
 
 
 def why_failed(build: Build) -> tuple[str, str]:

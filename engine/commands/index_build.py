@@ -321,6 +321,7 @@ class _Teller:
             done=done,
             total=total,
             text=text,
+            rows=[progress.done, progress.total] if progress and encoding else None,
             seconds_left=progress.seconds_left if progress and encoding else None,
             waiting=round(progress.waiting, 4) if progress else None,
         )

@@ -59,7 +59,8 @@ def test_what_is_run_goes_on_where_it_ended(tmp_path: Path) -> None:
         "--extent-m 50 --extent-m 100.5",
         "--stride-m 12.5",
         "--layout sq8",
-        "--allow a.example --allow b.example:8080",
+        "--allow a.example",
+        "--allow b.example:8080",
         "--zoom 18",
     ):
         assert words in text, words
@@ -95,10 +96,15 @@ def test_how_a_build_stands_is_found_in_its_folder(tmp_path: Path) -> None:
         folder = written(tmp_path, launch)
         assert found(tmp_path).state == State.STARTING
         tell(folder, {"event": "plan", "tiles": 200})
-        tell(folder, {"event": "progress", "done": 50, "total": 200, "seconds_left": 7.5})
+        tell(
+            folder,
+            {"event": "progress", "done": 50, "total": 200, "seconds_left": 7.5, "rows": [40, 180]},
+        )
         working = found(tmp_path)
         assert working.state == State.WORKING and working.story.share == 0.25
-        assert working.story.seconds_left == 7.5 and working.live
+        assert (
+            working.story.rows == (40, 180) and working.story.seconds_left == 7.5 and working.live
+        )
         (folder / builds.PAUSE).touch()
         assert found(tmp_path).state == State.PAUSING
     finally:
@@ -128,7 +134,7 @@ def test_odd_events_do_no_harm(tmp_path: Path) -> None:
     folder = written(tmp_path, Launch(PLAN))
     tell(
         folder,
-        {"event": "progress", "done": "many", "total": -4, "seconds_left": "soon"},
+        {"event": "progress", "done": "many", "total": -4, "seconds_left": "soon", "rows": [1]},
         {"event": "unheard of"},
     )
     with open(folder / builds.EVENTS, "a") as file:

@@ -1,0 +1,234 @@
+"""A new index in the window, from a dropped GeoTIFF to a located photo; builds that pause and outlive the window."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from PySide6.QtCore import QEventLoop, QPoint, Qt, QTimer
+from PySide6.QtTest import QTest
+from PySide6.QtWidgets import QWidget
+
+from app.library import builds
+from app.library.builds import Build, State
+from app.library.workspace import LibraryWorkspace
+from app.main_window import MainWindow
+from app.photos import Stage
+from app.training import processes
+from engine.geo import LocalFrame, distance_m
+from engine.index import Index
+from tests.gui.map.conftest import NO_MAP, Driver
+from tests.gui.test_library import answer, opened
+from tests.gui.test_window import drop, files
+from tests.sights import Sights
+
+pytestmark = [pytest.mark.gui, pytest.mark.timeout(240)]
+SOON, LATER = 30_000, 120_000
+CLICK = Qt.MouseButton.LeftButton
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Iterator[Path]:
+    """The library's folder; what a failed test leaves at work there is ended."""
+    folder = tmp_path / "my library"
+    yield folder
+    for build in builds.find_builds(folder):
+        processes.end(build.launch.token, build.launch.pid, build.launch.mark)
+
+
+def set_up(window: MainWindow, root: Path, imagery: Path, qtbot) -> LibraryWorkspace:
+    """The guided task with imagery dropped onto it, ready to start."""
+    shelves = opened(window, root, qtbot)
+    QTest.mouseClick(shelves.list.new, CLICK)
+    assert shelves.stack.currentWidget() is shelves.new
+    drop(window, files(imagery))
+    form = shelves.new.form
+    qtbot.waitUntil(lambda: shelves.new.facts is not None, timeout=SOON)
+    qtbot.waitUntil(form.start.isEnabled, timeout=LATER)
+    return shelves
+
+
+def only_build(window: MainWindow) -> Build:
+    (build,) = window.library.builds
+    return build
+
+
+def begin(window: MainWindow, shelves: LibraryWorkspace, name: str, qtbot) -> Build:
+    form = shelves.new.form
+    form.name.selectAll()
+    QTest.keyClicks(form.name, name)
+    QTest.mouseClick(form.start, CLICK)
+    qtbot.waitUntil(lambda: bool(window.library.builds), timeout=SOON)
+    return only_build(window)
+
+
+def drag(target: QWidget, start: QPoint, end: QPoint) -> None:
+    QTest.mousePress(target, CLICK, pos=start)
+    for step in range(1, 6):
+        QTest.mouseMove(target, start + (end - start) * step / 5)
+        loop = QEventLoop()
+        QTimer.singleShot(20, loop.quit)
+        loop.exec()
+    QTest.mouseRelease(target, CLICK, pos=end)
+
+
+@pytest.mark.skipif(bool(NO_MAP), reason=NO_MAP or "the map can be shown")
+def test_from_a_dropped_geotiff_to_a_located_photo(
+    new_window: Callable[..., MainWindow], sights: Sights, root: Path, qtbot
+) -> None:
+    window = new_window("--encoder", sights.encoder)
+    shelves = set_up(window, root, sights.folder / "imagery.tif", qtbot)
+    new, form = shelves.new, shelves.new.form
+    said = form.facts.findChildren(QWidget)
+    texts = " ".join(getattr(part, "text", str)() for part in said if hasattr(part, "text"))
+    assert "50 cm a pixel" in texts and "EPSG:32710" in texts and "GeoTIFF" in texts
+    whole = new._outlook
+    assert whole is not None and whole.tiles > 1000 and "tiles" in form.estimate.text()
+
+    # A box on the map, about where the photo was taken: fewer tiles, reckoned anew.
+    driver = Driver(shelves.ground.map)
+    qtbot.waitUntil(lambda: shelves.ground.map._listening, timeout=SOON)
+    QTest.mouseClick(form.area.button("drawn"), CLICK)
+    assert form.box.isChecked()
+    driver.rest(300)
+    driver.settled()
+    frame = LocalFrame(sights.lat, sights.lon)
+    corners = [driver.point(*map(float, frame.to_wgs84(*spot))) for spot in ((-30, 30), (30, -30))]
+    drag(driver.target, *corners)
+    qtbot.waitUntil(lambda: new.area is not None, timeout=SOON)
+    qtbot.waitUntil(lambda: new._outlook is not None and form.start.isEnabled(), timeout=LATER)
+    assert new._outlook is not None and 100 < new._outlook.tiles < 0.5 * whole.tiles
+    assert not form.box.isChecked(), "what was drawn stays until another is asked for"
+
+    build = begin(window, shelves, "harbour", qtbot)
+    assert shelves.stack.currentWidget() is shelves.page
+    out = root / "harbour.index"
+    assert build.out == out
+    qtbot.waitUntil(lambda: (out / "manifest.json").is_file(), timeout=LATER)
+    qtbot.waitUntil(lambda: not window.library.builds, timeout=SOON)
+    entry = window.library.of(out)
+    assert entry is not None and entry.item.error is None and entry.item.manifest is not None
+    assert 0 < entry.item.manifest.count <= new_count(whole.tiles)
+    assert not (root / builds.BUILDS / "harbour").exists(), "put away"
+
+    qtbot.waitUntil(shelves.page.use.isEnabled, timeout=SOON)
+    QTest.mouseClick(shelves.page.use, CLICK)
+    bench = window.session.bench
+    qtbot.waitUntil(lambda: bench.index.path == out and bench.pair is not None, timeout=SOON)
+    drop(window, files(sights.photo))
+    qtbot.waitUntil(lambda: window.session.answer.stage == Stage.READY, timeout=SOON)
+    candidate = window.session.candidate
+    assert candidate is not None
+    assert distance_m(candidate.lat, candidate.lon, sights.lat, sights.lon) < 6
+
+
+def new_count(tiles: int) -> int:
+    """At most half of what all of the imagery would be."""
+    return tiles // 2
+
+
+def slow(window: MainWindow, shelves: LibraryWorkspace, qtbot) -> None:
+    """Ask for so many tiles that there is time to pause."""
+    form = shelves.new.form
+    form.more.setChecked(True)
+    form.stride.setValue(0.6)
+    qtbot.waitUntil(lambda: shelves.new._outlook is None, timeout=SOON)
+    qtbot.waitUntil(form.start.isEnabled, timeout=LATER)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_pause_outlives_the_window_and_a_killed_build_is_told_and_resumed(
+    new_window: Callable[..., MainWindow], sights: Sights, root: Path, qtbot
+) -> None:
+    first = new_window("--encoder", sights.encoder)
+    shelves = set_up(first, root, sights.folder / "imagery.tif", qtbot)
+    slow(first, shelves, qtbot)
+    build = begin(first, shelves, "quay", qtbot)
+    panel = shelves.page.build
+    qtbot.waitUntil(lambda: build.state == State.WORKING and build.story.done > 0, timeout=LATER)
+    assert panel.isVisible() and panel.pause.isVisible() and first.rail.library._busy
+    qtbot.waitUntil(lambda: "%" in panel.text.text(), timeout=SOON)
+    QTest.mouseClick(panel.pause, CLICK)
+    qtbot.waitUntil(lambda: build.state == State.PAUSED, timeout=LATER)
+    assert not processes.lives(build.launch.pid, build.launch.mark)
+    assert panel.resume.isVisible() and not first.rail.library._busy
+    first.close()
+
+    second = new_window("--encoder", sights.encoder)
+    assert second.store.now.library == str(root)
+    shelves = opened(second, root, qtbot)
+    second.library.choose(root / "quay.index")
+    panel = shelves.page.build
+    assert panel.isVisible() and only_build(second).state == State.PAUSED
+    assert panel.state.text() == "Paused"
+    QTest.mouseClick(panel.resume, CLICK)
+    qtbot.waitUntil(lambda: only_build(second).state == State.WORKING, timeout=LATER)
+    build = only_build(second)
+    assert build.launch.plan.name == "quay"
+    os.kill(build.launch.pid, signal.SIGKILL)
+    qtbot.waitUntil(
+        lambda: only_build(second).state in (State.BROKEN_OFF, State.FAILED), timeout=SOON
+    )
+    assert panel.text.text() and panel.resume.isVisible()
+    QTest.mouseClick(panel.resume, CLICK)
+    qtbot.waitUntil(lambda: only_build(second).state == State.WORKING, timeout=LATER)
+
+    # Given up: asked first, then all of it is gone.
+    QTest.mouseClick(panel.discard, CLICK)
+    answer(panel, "Delete")
+    qtbot.waitUntil(lambda: not second.library.builds, timeout=LATER)
+    assert not (root / "quay.index").exists() and builds.find_builds(root) == []
+    with Index.open(sights.index) as untouched:
+        assert untouched.manifest.count > 0
+
+
+def test_what_is_wrong_is_said_before_a_start(
+    window: MainWindow, sights: Sights, root: Path, tmp_path: Path, qtbot
+) -> None:
+    shelves = opened(window, root, qtbot)
+    QTest.mouseClick(shelves.list.new, CLICK)
+    new, form = shelves.new, shelves.new.form
+    assert not form.start.isEnabled() and "Choose imagery" in form.estimate.text()
+    damaged = tmp_path / "damaged.tif"
+    damaged.write_bytes((sights.folder / "imagery.tif").read_bytes()[:100])
+    drop(window, files(damaged))
+    qtbot.waitUntil(lambda: form.fault.isVisible(), timeout=SOON)
+    assert "damaged.tif" in form.fault.text()
+    drop(window, files(sights.folder / "imagery.tif"))
+    qtbot.waitUntil(form.start.isEnabled, timeout=LATER)
+    assert not form.fault.isVisible()
+    form.more.setChecked(True)
+    QTest.keyClicks(form.extents, "40, wide")
+    assert form.problem.isVisible() and not form.start.isEnabled()
+    form.extents.clear()
+    far = {"type": "Polygon", "coordinates": [[[0, 0], [0.1, 0], [0.1, 0.1], [0, 0]]]}
+    (tmp_path / "far.geojson").write_text(json.dumps(far))
+    new.set_area_file(tmp_path / "far.geojson")
+    new._mode = "file"
+    qtbot.waitUntil(lambda: new.area is not None, timeout=SOON)
+    new._changed()
+    qtbot.waitUntil(lambda: not new._reckoning, timeout=LATER)
+    assert not form.start.isEnabled()
+    assert "no tile" in form.estimate.text() or form.problem.isVisible()
+    QTest.mouseClick(form.area.button("all"), CLICK)
+    form.name.selectAll()
+    QTest.keyClicks(form.name, "a/b")
+    qtbot.waitUntil(lambda: "character" in form.problem.text(), timeout=SOON)
+
+
+def test_a_place_typed_in_is_an_area(window: MainWindow, sights: Sights, root: Path, qtbot) -> None:
+    shelves = set_up(window, root, sights.folder / "imagery.tif", qtbot)
+    new, form = shelves.new, shelves.new.form
+    before = new._outlook
+    QTest.mouseClick(form.area.button("around"), CLICK)
+    assert new.area is None and not form.start.isEnabled()
+    form.across.setValue(0.1)
+    form.place.setFocus()
+    QTest.keyClicks(form.place, f"{sights.lat:.6f}, {sights.lon:.6f}")
+    qtbot.waitUntil(lambda: new._outlook is not None and form.start.isEnabled(), timeout=LATER)
+    assert before is not None and new._outlook is not None
+    assert 0 < new._outlook.tiles < before.tiles
