@@ -3,9 +3,34 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Literal
 
+from engine.errors import ImageryError
+
 Kind = Literal["aerial", "street"]
+
+
+class PicturesUnclearError(ImageryError):
+    """Pictures whose places are known, but of which the user must say more.
+
+    Attributes:
+        needs: ``kind``: whether they are tiles or photos; ``extent``: how much ground a tile shows.
+        counts: how many are tiles, photos, and neither by what they say of themselves.
+    """
+
+    def __init__(
+        self,
+        needs: Literal["kind", "extent"],
+        counts: tuple[int, int, int],
+        problem: str,
+        path: Path,
+        remedy: str,
+    ) -> None:
+        super().__init__(problem, path, remedy)
+        self.needs = needs
+        self.counts = counts
+
 
 AERIAL_WORDS = frozenset(
     ("aerial", "bing", "bingmap", "ortho", "orthophoto", "overhead", "sat", "satellite", "satview", "tile", "tiles",

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ImageryError, PhotoError, printable
-from engine.imagery.pictures.kinds import Kind, kind_by_words
+from engine.imagery.pictures.kinds import Kind, PicturesUnclearError, kind_by_words
 from engine.imagery.pictures.listing import ENDINGS, Listing, list_folder
 from engine.imagery.pictures.match import AERIAL, CODES, STREET, Facts, Names, apply_table, shown
 from engine.imagery.pictures.names import (
@@ -236,15 +236,20 @@ def _choose(
         facts.kind[placed & (facts.kind == 0)] = AERIAL if folder_says == "aerial" else STREET
     counts = {code: int((facts.kind[placed] == code).sum()) for code in (0, AERIAL, STREET)}
     if wanted is None:
+        each = (counts[AERIAL], counts[STREET], counts[0])
         if counts[AERIAL] and counts[STREET]:
-            raise ImageryError(
+            raise PicturesUnclearError(
+                "kind",
+                each,
                 f"holds {counts[AERIAL]:,} tiles seen from above and {counts[STREET]:,} street photos",
                 path,
                 "Say which are meant with --kind aerial or --kind street",
             )
         if counts[0]:
             first = files[int(np.flatnonzero(placed & (facts.kind == 0))[0])]
-            raise ImageryError(
+            raise PicturesUnclearError(
+                "kind",
+                each,
                 f"nothing says whether its {counts[0]:,} pictures ({first}, …) are tiles seen from above or photos "
                 "of the street",
                 path,
@@ -258,7 +263,7 @@ def _choose(
         raise ImageryError(
             f"holds no {what}: its {counts[other]:,} pictures are of the other kind", path
         )
-    note = f"{len(chosen):,} pictures taken for {what}"
+    note = f"{len(chosen):,} picture{'s' * (len(chosen) > 1)} taken for {what}"
     if counts[other]:
         note += f"; {counts[other]:,} of the other kind left out"
     return wanted, chosen, note + "."
@@ -274,9 +279,15 @@ def _extents(
     given: float | None,
 ) -> tuple[NDArray[np.float64], str]:
     """Metres along the side of each tile: what was given, else what the dataset says; never a guess."""
-    if given is not None:
-        return np.full(len(chosen), float(given)), f"Tiles are {given:g} m wide, as was given."
     extents = facts.extent_m[chosen]
+    if given is not None:
+        said = extents[np.isfinite(extents)]
+        note = f"Tiles are {given:g} m wide, as was given."
+        if len(said) and not np.allclose(said, given, rtol=0.01):
+            note += (
+                f" The dataset says {said.min():g} to {said.max():g} m of {len(said):,} of them."
+            )
+        return np.full(len(chosen), float(given)), note
     note = ""
     of_vigor = vigor[chosen] & np.isnan(extents)
     if of_vigor.any() and _are_vigor_size(root, [files[int(n)] for n in chosen[of_vigor]]):
@@ -289,7 +300,9 @@ def _extents(
     unknown = np.flatnonzero(np.isnan(extents))
     if len(unknown):
         first = shown([files[int(chosen[n])] for n in unknown])
-        raise ImageryError(
+        raise PicturesUnclearError(
+            "extent",
+            (len(chosen), 0, 0),
             f"nothing says how much ground {len(unknown):,} of its {len(chosen):,} tiles show ({first})",
             path,
             "Give the metres along a tile's side with --extent-m, or a column extent_m in the table",

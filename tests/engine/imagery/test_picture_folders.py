@@ -15,7 +15,7 @@ from rasterio.warp import transform
 from engine.cli import main
 from engine.errors import Cancelled, ImageryError
 from engine.imagery import open_imagery, open_source
-from engine.imagery.pictures import PictureSource, open_pictures, spacing_m
+from engine.imagery.pictures import PictureSource, PicturesUnclearError, open_pictures, spacing_m
 from engine.imagery.pictures.names import at_name, named_place, panorama_place, tile_place
 from engine.imagery.pictures.utm import utm_to_wgs84
 from engine.photo.write import save_jpeg
@@ -323,6 +323,12 @@ def test_what_they_are_is_asked_where_nothing_says(tmp_path: Path) -> None:
     )
     with pytest.raises(ImageryError, match=r"its 2 pictures \(n0.png, …\) are tiles.*--kind"):
         open_pictures(folder)
+    with pytest.raises(PicturesUnclearError) as caught:
+        open_pictures(folder)
+    assert caught.value.needs == "kind" and caught.value.counts == (0, 0, 2)
+    with pytest.raises(PicturesUnclearError) as caught:
+        open_pictures(folder, kind="aerial")
+    assert caught.value.needs == "extent" and caught.value.counts[0] == 2
     assert open_pictures(folder, kind="street").kind == "street"
     assert open_pictures(folder, kind="aerial", extent_m=60).kind == "aerial"
     folder.rename(tmp_path / "street photos")
