@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from PySide6.QtCore import QEventLoop, QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
@@ -20,7 +22,10 @@ from app.main_window import MainWindow
 from app.photos import Stage
 from app.training import processes
 from engine.geo import LocalFrame, distance_m
+from engine.imagery import open_imagery
+from engine.imagery.web_tiles import web_tile
 from engine.index import Index
+from tests.engine.imagery.tile_server import Asked, Reply, serving
 from tests.gui.map.conftest import NO_MAP, Driver
 from tests.gui.test_library import answer, opened
 from tests.gui.test_window import drop, files
@@ -232,3 +237,52 @@ def test_a_place_typed_in_is_an_area(window: MainWindow, sights: Sights, root: P
     qtbot.waitUntil(lambda: new._outlook is not None and form.start.isEnabled(), timeout=LATER)
     assert before is not None and new._outlook is not None
     assert 0 < new._outlook.tiles < before.tiles
+
+
+def test_a_server_is_asked_only_after_the_word_was_given(
+    new_window: Callable[..., MainWindow], sights: Sights, root: Path, tmp_path: Path, qtbot
+) -> None:
+    imagery = open_imagery(sights.folder / "imagery.tif")
+
+    def answered(asked: Asked) -> Reply:
+        zoom, column, row = (int(part) for part in asked.path.strip("/").split(".")[0].split("/"))
+        tile = web_tile(imagery, zoom, column, row)
+        if tile is None:
+            return Reply(404)
+        held = io.BytesIO()
+        Image.fromarray(tile.pixels).save(held, "PNG")
+        return Reply(body=held.getvalue())
+
+    with imagery, serving(answered) as site:
+        window = new_window("--encoder", sights.encoder)
+        shelves = opened(window, root, qtbot)
+        QTest.mouseClick(shelves.list.new, CLICK)
+        new, form = shelves.new, shelves.new.form
+        QTest.mouseClick(form.server, CLICK)
+        QTest.keyClicks(form.address, f"{site.url}/{{z}}/{{x}}/{{y}}.png")
+        QTest.mouseClick(form.use_address, CLICK)
+        qtbot.waitUntil(lambda: new.facts is not None, timeout=SOON)
+        form.zoom.setValue(18)
+        form.across.setValue(0.1)
+        QTest.keyClicks(form.place, f"{sights.lat:.6f}, {sights.lon:.6f}")
+        qtbot.waitUntil(lambda: new._outlook is not None, timeout=LATER)
+        assert site.host in form.consent.headline.text()
+        assert "requests" in form.consent.text.text() and "not stated" in form.consent.text.text()
+        assert not form.start.isEnabled() and site.asked == []
+        QTest.mouseClick(form.consent.allow, CLICK, pos=QPoint(10, 10))
+        qtbot.waitUntil(form.start.isEnabled, timeout=SOON)
+        form.across.setValue(0.12)  # more is asked for: so the word is asked for again
+        qtbot.waitUntil(lambda: new._outlook is None, timeout=SOON)
+        qtbot.waitUntil(lambda: new._outlook is not None, timeout=LATER)
+        assert not form.start.isEnabled() and site.asked == []
+        QTest.mouseClick(form.consent.allow, CLICK, pos=QPoint(10, 10))
+        qtbot.waitUntil(form.start.isEnabled, timeout=SOON)
+        begin(window, shelves, "fetched town", qtbot)
+        qtbot.waitUntil(lambda: site.host in window.header.offline.text(), timeout=SOON)
+        out = root / "fetched town.index"
+        qtbot.waitUntil(lambda: (out / "manifest.json").is_file(), timeout=LATER)
+        qtbot.waitUntil(lambda: window.header.offline.text() == "Offline", timeout=SOON)
+        assert len(site.asked) > 3
+    with Index.open(out) as built:
+        assert built.manifest.count > 10
+    qtbot.waitUntil(lambda: not (root / builds.BUILDS / "fetched town").exists(), timeout=SOON)
