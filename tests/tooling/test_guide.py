@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import itertools
 import json
 import os
@@ -10,11 +11,14 @@ import shlex
 import shutil
 import subprocess
 import sys
+import zlib
 from dataclasses import fields
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from engine.encoder.card import Branch, Card
 from engine.geo import Bounds, tile_bounds
@@ -24,6 +28,7 @@ from engine.localize.posterior import Posterior
 from engine.localize.result import Candidate, PlanSummary, Timings
 from engine.networks import build_network
 from engine.photo.facts import PhotoFacts
+from tests.engine.imagery.tile_server import Asked, Reply, serving
 from tests.engine.localize import test_documents as documents
 from tests.qt_setup import prepare_qt
 
@@ -31,6 +36,9 @@ ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "resources" / "guide"
 PAGES = sorted([*GUIDE.glob("*.md"), ROOT / "README.md", *ROOT.glob("C*.md")])
 PROBLEM = prepare_qt()
+EXAMPLE_HOST = (
+    "tiles.example.org"  # stands for a server of the reader's; here for one of this machine
+)
 
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\]\(([^)\s]+)\)")
@@ -84,19 +92,35 @@ def test_the_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
     found = commands(GUIDE / name)
     assert found
     _lay_out(tmp_path)
-    for words in found:
-        done = subprocess.run(
-            [sys.executable, "-m", "engine", *words[1:]],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
-            capture_output=True,
-            encoding="utf-8",
-            timeout=240,
-        )
-        assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
-        for option, value in itertools.pairwise(words):
-            if option in ("--output", "--out", "--json"):
-                assert (tmp_path / value).exists(), f"{shlex.join(words)} made no {value}"
+    with serving(_map_tile) as site:
+        for words in found:
+            words = [word.replace(f"https://{EXAMPLE_HOST}", site.url) for word in words]
+            words = [word.replace(EXAMPLE_HOST, site.host) for word in words]
+            _run(words, tmp_path)
+        assert bool(site.asked) == any(EXAMPLE_HOST in word for line in found for word in line)
+
+
+def _run(words: list[str], folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "engine", *words[1:]],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=240,
+    )
+    assert done.returncode == 0, f"{shlex.join(words)}\n{done.stdout}\n{done.stderr}"
+    for option, value in itertools.pairwise(words):
+        if option in ("--output", "--out", "--json") and "--dry-run" not in words:
+            assert (folder / value).exists(), f"{shlex.join(words)} made no {value}"
+
+
+def _map_tile(asked: Asked) -> Reply:
+    """Any tile: colours of its own."""
+    colours = np.random.default_rng(zlib.crc32(asked.path.encode())).integers(0, 255, (256, 256, 3))
+    out = io.BytesIO()
+    Image.fromarray(colours.astype(np.uint8)).save(out, "PNG")
+    return Reply(body=out.getvalue())
 
 
 def _lay_out(folder: Path) -> None:
@@ -135,6 +159,12 @@ def _cut(whole: Path, part: Path) -> None:
     with open_imagery(whole) as source:
         lat, lon = source.bounds.centre
         source.write_copy(part, tile_bounds(lat, lon, 200.0))
+    box = tile_bounds(lat, lon, 60.0)
+    ring = [
+        [x, y] for x, y in ((box.west, box.south), (box.east, box.south), (box.east, box.north))
+    ]
+    area = {"type": "Polygon", "coordinates": [[*ring, ring[0]]]}
+    (part.parent / "centre.geojson").write_text(json.dumps(area), "utf-8")
 
 
 def _section(page: Path, title: str) -> str:
