@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import posixpath
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -32,7 +33,7 @@ class Names:
         self.files = files
         self._by_stem: dict[str, list[int] | int] = {}
         for number, file in enumerate(files):
-            stem = bare_stem(PurePosixPath(file).stem)[0]
+            stem = bare_stem(posixpath.splitext(file.rpartition("/")[2])[0])[0]
             known = self._by_stem.get(stem)
             if known is None:
                 self._by_stem[stem] = number
@@ -48,11 +49,13 @@ class Names:
             value: a path, a file's name, or that without its ending.
             beside: the table's own folder, relative to the pictures'; its pictures come first.
         """
-        path = PurePosixPath(value.replace("\\", "/"))
-        if not path.name or len(value) > 1000:
+        folder, _, name = value.replace("\\", "/").rstrip("/").rpartition("/")
+        if not name or len(value) > 1000:
             return []
-        dotted = path.suffix.lower() in ENDINGS
-        stem = path.stem if dotted else path.name
+        stem, suffix = posixpath.splitext(name)
+        suffix = suffix.lower()
+        dotted = suffix in ENDINGS
+        stem = stem if dotted else name
         bare, kind = bare_stem(stem)
         known = self._by_stem.get(bare)
         if known is None:
@@ -60,12 +63,11 @@ class Names:
         found = [known] if isinstance(known, int) else list(known)
         if dotted or kind is not None:  # it names one file, not the place that two show
             found = [n for n in found if PurePosixPath(self.files[n]).stem == stem]
-        if dotted:
-            suffix = path.suffix.lower()
+        if dotted and len(found) > 1:
             found = [n for n in found if self.files[n].lower().endswith(suffix)] or found
-        if len(path.parts) > 1:
-            tail = "/" + "/".join(part for part in path.parts if part not in ("/", ".", ".."))
-            tail = tail if dotted else tail.rpartition("/")[0] + "/"
+        if folder and len(found) > 1:
+            tail = "/".join(part for part in folder.split("/") if part not in ("", ".", ".."))
+            tail = f"/{tail}/"
             found = [n for n in found if tail in "/" + self.files[n]] or found
         if len(found) > 1 and beside:
             found = [n for n in found if self.files[n].startswith(beside + "/")] or found
