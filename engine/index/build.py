@@ -155,8 +155,19 @@ def _build(
         if not rows.count:
             _abandon(work)
             raise nothing_covered(plan, job.source)
-        seal_parts(work, plan, job.facts, rows, job.source, part(report, 0.96, 1.0))
+        facts = _naming_what_was_left_out(job, rows)
+        seal_parts(work, plan, facts, rows, job.source, part(report, 0.96, 1.0))
     move_up(out, work)
+
+
+def _naming_what_was_left_out(job: Job, rows: PartRows) -> Facts:
+    """The facts with the first pictures that could not be read, by their files' names."""
+    if not isinstance(job.source, PictureSource) or rows.count == job.plan.places:
+        return job.facts
+    references: Any = job.references(job.source)
+    kept = [b.pictures.numbers for b in rows.blocks(vectors=False) if b.pictures is not None]
+    names = references.names_but(np.concatenate(kept))
+    return replace(job.facts, left_out=f"{job.facts.left_out} ({names})")
 
 
 def tidy(work: Path) -> None:
