@@ -253,7 +253,8 @@ def _open(
     )
     if not fetched.complete:
         print(
-            "nadir: some of the server's tiles could not be fetched; run the same again to try them again",
+            f"nadir: {fetched.failed_count:,} of {fetched.asked:,} of the server's tiles could not be fetched "
+            f"(the first: {fetched.failed[0][2]}); run the same again to try them again",
             file=sys.stderr,
         )
     return imagery

@@ -43,6 +43,11 @@ _LOOKS = 1_000  # such looks that opening, or a later question, may take: a few 
 _MOST_METADATA = 1 << 20
 _MOST_COLUMNS = 200_000  # of one zoom
 _SAMPLES = 16
+_NEXT_COLUMN = (
+    "SELECT c, (SELECT min(tile_row) FROM tiles WHERE zoom_level = ?1 AND tile_column = c),"
+    " (SELECT max(tile_row) FROM tiles WHERE zoom_level = ?1 AND tile_column = c)"
+    " FROM (SELECT min(tile_column) AS c FROM tiles WHERE zoom_level = ?1 AND tile_column > ?2)"
+)
 _FUNCTIONS = frozenset({"min", "max", "count", "length", "substr", "typeof"})
 
 
@@ -255,20 +260,13 @@ class MBTilesStore:
         return Cover(stored.columns[inside], tops[inside], bottoms[inside])
 
     def _stored_cover(self, zoom: int) -> Cover | None:
-        """Columns and their rows as they are stored: three steps down the file's index a column."""
+        """Columns and their rows as they are stored: a few steps down the file's index for every column."""
         columns: list[tuple[int, int, int]] = []
         column = -1
-        while True:
-            found = self._query(
-                "SELECT min(tile_column) FROM tiles WHERE zoom_level = ? AND tile_column > ?",
-                (zoom, column),
-            )[0][0]
-            if not isinstance(found, int) or len(columns) >= _MOST_COLUMNS:
+        while len(columns) < _MOST_COLUMNS:
+            column, low, high = self._query(_NEXT_COLUMN, (zoom, column))[0]
+            if not isinstance(column, int):
                 break
-            column = found
-            where = "FROM tiles WHERE zoom_level = ? AND tile_column = ?"
-            low = self._query(f"SELECT min(tile_row) {where}", (zoom, column))[0][0]
-            high = self._query(f"SELECT max(tile_row) {where}", (zoom, column))[0][0]
             if isinstance(low, int) and isinstance(high, int):
                 columns.append((column, low, high))
         if not columns:

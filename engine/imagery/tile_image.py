@@ -81,6 +81,8 @@ def tile_size(data: bytes) -> tuple[int, int]:
 def decode_tile(data: bytes, width: int, height: int) -> TilePixels:
     """Decode a tile, scaled where it has another size than ``width`` by ``height`` but the same shape.
 
+    A JPEG is decoded at about that size: an eighth is the means of its blocks, and takes a fraction of the time.
+
     Raises:
         TileError: it is damaged, no picture, or of another shape.
     """
@@ -88,6 +90,8 @@ def decode_tile(data: bytes, width: int, height: int) -> TilePixels:
     if image.size[0] * height != image.size[1] * width:
         raise TileError(f"it has {image.size[0]} by {image.size[1]} pixels")
     try:
+        if isinstance(image, JpegImagePlugin.JpegImageFile):
+            image.draft("RGB", (width, height))
         image.load()
         transparent = "transparency" in image.info or image.mode in ("RGBA", "LA", "PA", "La")
         if image.mode.startswith("I"):

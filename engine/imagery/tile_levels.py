@@ -20,6 +20,8 @@ from engine.imagery.tile_grid import Level, TileGrid
 from engine.imagery.tile_image import TileError, TilePixels, decode_tile, scale_masked
 
 MEMORY_BYTES = 96 << 20
+_MADE_SHARE = 0.3  # of it, for tiles that are made of others: those cost much to make again
+_JUMP = 3  # levels that are skipped where nothing is stored between: a tile is then read at an eighth of its size
 _ABSENT_BYTES = 200  # what remembering that there is no tile costs
 _MOST_DAMAGED = 10_000  # damaged tiles that are remembered
 _MARGIN = 3  # pixels that a filter may want beyond a window
@@ -70,14 +72,14 @@ class TileLevels:
         self.cover = cover
         self._turns = [store.grid.turns(level) for level in self._levels]
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple[int, int, int], TilePixels | None] = OrderedDict()
-        self._kept_bytes, self._most_bytes = 0, memory_bytes
+        self._read_tiles = _Kept(round(memory_bytes * (1 - _MADE_SHARE)))
+        self._made_tiles = _Kept(round(memory_bytes * _MADE_SHARE))
         self.damaged: dict[tuple[int, int, int], str] = {}
 
     @property
     def kept_bytes(self) -> int:
         """Memory that decoded tiles take now."""
-        return self._kept_bytes
+        return self._read_tiles.bytes + self._made_tiles.bytes
 
     def read(
         self, left: int, top: int, right: int, bottom: int, columns: int, rows: int
@@ -155,32 +157,68 @@ class TileLevels:
             return None
         key = (depth, column, row)
         with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        tile = self._decoded(level, column, row)
-        if tile is None and depth > 0 and self._may_hold(depth, column, row):
-            box = (
-                column * level.tile_width,
-                row * level.tile_height,
-                (column + 1) * level.tile_width,
-                (row + 1) * level.tile_height,
-            )
-            finer = self._moved(depth, depth - 1, box)
-            tile = self._window(depth - 1, finer, level.tile_width, level.tile_height)
-            if tile.mask is not None and not tile.mask.any():
-                tile = None
-        self._keep(key, tile)
+            for kept in (self._read_tiles, self._made_tiles):
+                if key in kept.tiles:
+                    return kept.get(key)
+        tile = self._decoded(level, column, row, level.tile_width, level.tile_height)
+        made = tile is None and depth > 0 and self._may_hold(depth, column, row)
+        if made:
+            tile = self._made(depth, column, row)
+        with self._lock:
+            (self._made_tiles if made else self._read_tiles).put(key, tile)
         return tile
 
-    def _decoded(self, level: Level, column: int, row: int) -> TilePixels | None:
+    def _made(self, depth: int, column: int, row: int) -> TilePixels | None:
+        """A tile that is not stored, of the finer ones; None where they have nothing either."""
+        level = self._levels[depth]
+        wide, high = level.tile_width, level.tile_height
+        box = (column * wide, row * high, (column + 1) * wide, (row + 1) * high)
+        tile = self._of_eighths(depth, box)
+        if tile is None:
+            finer = self._moved(depth, depth - 1, box)
+            tile = self._window(depth - 1, finer, wide, high)
+        return None if tile.mask is not None and not tile.mask.any() else tile
+
+    def _of_eighths(self, depth: int, box: tuple[int, int, int, int]) -> TilePixels | None:
+        """A tile of eight by eight stored ones three levels below; None where the levels do not stand so."""
+        if depth < _JUMP or self._levels[depth - _JUMP].zoom not in self._stored:
+            return None
+        if any(self._levels[depth - i].zoom in self._stored for i in range(1, _JUMP)):
+            return None
+        finer, many = self._levels[depth - _JUMP], 1 << _JUMP
+        wide, high = finer.tile_width, finer.tile_height
+        left, top, right, bottom = self._moved(depth, depth - _JUMP, box)
+        if (right - left, bottom - top) != (many * wide, many * high) or left % wide or top % high:
+            return None
+        if wide % many or high % many or (wide, high) != (box[2] - box[0], box[3] - box[1]):
+            return None
+        small = (wide // many, high // many)
+        colours, mask = np.zeros((high, wide, 3), np.uint8), np.zeros((high, wide), np.uint8)
+        for i in range(many):
+            for j in range(many):
+                column, row = int(left) // wide + j, int(top) // high + i
+                if not self._may_hold(depth - _JUMP, column, row):
+                    continue
+                tile = self._decoded(finer, column, row, *small)
+                if tile is not None:
+                    part = (
+                        slice(i * small[1], (i + 1) * small[1]),
+                        slice(j * small[0], (j + 1) * small[0]),
+                    )
+                    colours[part] = tile.colours
+                    mask[part] = 255 if tile.mask is None else tile.mask
+        return TilePixels(colours, None if mask.all() else mask)
+
+    def _decoded(
+        self, level: Level, column: int, row: int, width: int, height: int
+    ) -> TilePixels | None:
         if level.zoom not in self._stored:
             return None
         data = self._store.read(level.zoom, column, row)
         if data is None:
             return None
         try:
-            return decode_tile(data, level.tile_width, level.tile_height)
+            return decode_tile(data, width, height)
         except TileError as error:
             with self._lock:
                 if len(self.damaged) < _MOST_DAMAGED:
@@ -199,15 +237,26 @@ class TileLevels:
         turns = (-base.columns, 0, base.columns) if self._turns[0] else (0,)
         return any(self.cover.meets(left + turn, top, right + turn, bottom) for turn in turns)
 
-    def _keep(self, key: tuple[int, int, int], tile: TilePixels | None) -> None:
-        with self._lock:
-            if key in self._kept:
-                return
-            self._kept[key] = tile
-            self._kept_bytes += _cost(tile)
-            while self._kept_bytes > self._most_bytes and len(self._kept) > 1:
-                _, old = self._kept.popitem(last=False)
-                self._kept_bytes -= _cost(old)
+
+class _Kept:
+    """Tiles used last, as many as fit into so many bytes."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.tiles: OrderedDict[tuple[int, int, int], TilePixels | None] = OrderedDict()
+        self.bytes, self._most = 0, most_bytes
+
+    def get(self, key: tuple[int, int, int]) -> TilePixels | None:
+        self.tiles.move_to_end(key)
+        return self.tiles[key]
+
+    def put(self, key: tuple[int, int, int], tile: TilePixels | None) -> None:
+        if key in self.tiles:
+            return
+        self.tiles[key] = tile
+        self.bytes += _cost(tile)
+        while self.bytes > self._most and len(self.tiles) > 1:
+            _, old = self.tiles.popitem(last=False)
+            self.bytes -= _cost(old)
 
 
 def _cost(tile: TilePixels | None) -> int:

@@ -160,6 +160,38 @@ def test_what_a_coarser_zoom_lacks_is_made_of_the_finer_one(tmp_path: Path) -> N
             assert known.any()
 
 
+@pytest.mark.parametrize("kind", ["png", "jpg"])
+@pytest.mark.parametrize("left_out", [0, 5])
+def test_what_is_averaged_is_the_average(tmp_path: Path, kind: str, left_out: int) -> None:
+    """Eight by eight tiles of 64 pixels, at every size down to one pixel a tile."""
+    rng = np.random.default_rng(4)
+    ground = rng.integers(0, 255, (64, 64, 3)).repeat(8, 0).repeat(8, 1).astype(np.uint8)
+    column, row = 8 * 4000, 8 * 3000
+    spots = [(c, r) for c in range(8) for r in range(8)]
+    gone = {spots[int(i)] for i in rng.choice(range(1, 63), left_out, replace=False)}
+    there = np.ones((512, 512), np.bool_)
+    tiles = {}
+    for c, r in spots:
+        part = (slice(64 * r, 64 * r + 64), slice(64 * c, 64 * c + 64))
+        if (c, r) in gone:
+            there[part] = False
+        else:
+            tiles[16, column + c, row + r] = picture(ground[part], kind)
+    with open_mbtiles(write_mbtiles(tmp_path / "t.mbtiles", tiles)) as source:
+        assert source.shape == (512, 512)
+        for size in (512, 256, 128, 64, 32, 8):
+            pixels, mask = source.read(0, 0, 512, 512, size, size)
+            step = 512 // size
+            truth = ground.reshape(size, step, size, step, 3).mean(axis=(1, 3))
+            known = there.reshape(size, step, size, step).mean(axis=(1, 3))
+            assert np.array_equal(
+                known >= 0.5, np.ones_like(known) > 0 if mask is None else mask > 0
+            )
+            whole = known == 1
+            off = np.abs(np.moveaxis(pixels, 0, -1) - truth)[whole]
+            assert off.max() <= (3.0 if kind == "png" else 6.0)
+
+
 def test_transparent_and_missing_pixels_are_not_valid(tmp_path: Path) -> None:
     lat, lon = PLACES[0]
     column, row = tile_at(lat, lon, 19)
