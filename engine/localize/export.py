@@ -109,7 +109,7 @@ def _row(candidate: Candidate, chances: bool, of_photos: bool) -> str:
     heading = (
         "      -" if candidate.heading_deg is None else f"{round(candidate.heading_deg) % 360:6d}°"
     )
-    away = "" if candidate.rank == 1 else f"{candidate.distance_from_first_m:,.0f} m"
+    away = "" if candidate.rank == 1 else _length(candidate.distance_from_first_m)
     chance = ""
     if chances:
         chance = f"{'' if candidate.probability is None else _percent(candidate.probability):>6}  "
