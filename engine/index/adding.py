@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from pathlib import Path
@@ -81,8 +82,9 @@ def add_to_index(
                     f"Continue with the same settings, or delete the folder {BUILDING} in it",
                 ) from error
             more = join_into(folder, work / _ADDITION, work / _JOINED, part(report, 0.9, 1.0))
-            # Half removed it would be in the way of the next.
-            os.replace(work / _ADDITION, work / _DONE)
+            # It is done; what cannot be tidied up now is at the next addition.
+            with contextlib.suppress(OSError):
+                os.replace(work / _ADDITION, work / _DONE)  # half removed it would be in the way
         shutil.rmtree(work, ignore_errors=True)
         sweep(folder)
     return more

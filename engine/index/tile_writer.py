@@ -72,6 +72,7 @@ def write_tiles(
         OSError, sqlite3.Error: it cannot be written.
     """
     path.unlink(missing_ok=True)
+    path.touch()  # SQLite would not say why it cannot
     connection = sqlite3.connect(path)
     try:
         connection.executescript(
