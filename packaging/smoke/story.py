@@ -131,6 +131,7 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
         _check_inside(process.pid, jail, report)
         desk.picture().save(str(out / "start.png"))
 
+        display.focus(window)
         spot = desk.lay_out(photo)
         display.drag(spot, (place[0] + place[2] // 3, place[1] + place[3] // 2))
         dropped = time.monotonic()

@@ -78,9 +78,14 @@ class Display:
         return name.value.decode("utf-8", "replace")
 
     def focus(self, window: int) -> None:
-        """Let the keys go to a window."""
+        """Let the keys go to a window, and give it time to notice."""
+        focused, revert = c_ulong(), c_int()
+        self._x.XGetInputFocus(self._display, byref(focused), byref(revert))
+        if focused.value == window:
+            return
         self._x.XSetInputFocus(self._display, c_ulong(window), c_int(_REVERT_TO_PARENT), c_ulong(0))
         self._flush()
+        time.sleep(0.5)
 
     def key(self, keys: str) -> None:
         """Press keys together, ``Control_L+Shift_L+c``."""
