@@ -28,6 +28,9 @@ from engine.index.seam import TileEncoder
 from engine.index.store import BUILDING, SHARD_FILE, Index
 from engine.progress import Report, part, silent
 
+_MAX_CHUNKS = 1 << 21
+_MAX_TEXT = 1 << 20
+
 
 @dataclass(frozen=True)
 class Shard:
@@ -146,14 +149,17 @@ def _opened(works: Sequence[Path]) -> tuple[Plan, Facts, list[Segments]]:
     shards: list[Shard] = []
     every: list[Facts] = []
     for work in works:
+        _check_folder(work)
         try:
             plans.append(read_plan(work))
             shards.append(_read_shard(work))
             every.append(read_facts(work))
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise IndexFolderError(
                 "this is no share of an index", work.parent, "Make it with --shard"
             ) from error
+        if plans[-1].chunks > _MAX_CHUNKS:
+            raise IndexFolderError("its plan is larger than any index may be", work.parent)
         if plans[-1].hash != plans[0].hash or shards[-1].of != shards[0].of:
             raise IndexFolderError("this is a share of another build", work.parent)
     of = shards[0].of
@@ -175,6 +181,18 @@ def _opened(works: Sequence[Path]) -> tuple[Plan, Facts, list[Segments]]:
             )
         segments.append(found)
     return plan, every[order[0]], segments
+
+
+def _check_folder(work: Path) -> None:
+    """Refuse links and long texts in what may come from anybody: unfinished ends of its files are cut off."""
+    links = [path for path in (work.parent, work, *work.rglob("*")) if path.is_symlink()]
+    if links:
+        raise IndexFolderError(
+            f"{links[0].name} is only a link", work.parent, "Copy the share itself"
+        )
+    for path in work.glob("*.json"):
+        if path.stat().st_size > _MAX_TEXT:
+            raise IndexFolderError(f"{path.name} is larger than 1 MB", work.parent)
 
 
 def _copy_imagery(works: Sequence[Path], work: Path, report: Report) -> None:
