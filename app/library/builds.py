@@ -72,6 +72,7 @@ class Plan:
         area: a GeoJSON geometry; None: all of the imagery.
         extents_m, stride_m, layout: what differs from the encoder's advice; empty, None and "" where nothing does.
         allow: the hosts that may be asked, where the imagery is one; ``zoom``: in which detail.
+        kind: what the user said pictures are: "aerial" or "street".
     """
 
     name: str
@@ -83,6 +84,7 @@ class Plan:
     layout: str = ""
     allow: tuple[str, ...] = ()
     zoom: int | None = None
+    kind: str = ""
 
 
 @dataclass(frozen=True)
@@ -321,6 +323,8 @@ def build_command(folder: Path, plan: Plan, out: Path) -> list[str]:
         command += ["--extent-m", f"{extent:g}"]
     if plan.stride_m is not None:
         command += ["--stride-m", f"{plan.stride_m:g}"]
+    if plan.kind:
+        command += ["--kind", plan.kind]
     if plan.layout:
         command += ["--layout", plan.layout]
     for host in plan.allow:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from app.library.imagery import area_of
 from engine.progress import Report
@@ -16,6 +16,7 @@ class Wanted:
     """What is to be reckoned; see :class:`app.library.builds.Plan`.
 
     Args:
+        kind: of pictures, as the user said; their extents are then those of ``extents_m``.
         allow: hosts that may be asked what they have.
         root: where it is built.
     """
@@ -30,6 +31,7 @@ class Wanted:
     zoom: int | None
     root: Path
     allow: tuple[str, ...] = ()
+    kind: Literal["aerial", "street"] | None = None
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ def _reckon_imagery(wanted: Wanted, report: Report) -> Outlook:
     encoder = open_encoder(wanted.encoder)
     extents = wanted.extents_m or None
     one = extents[0] if extents is not None and len(extents) == 1 else None
-    with open_source(wanted.imagery, extent_m=one, report=report) as source:
+    with open_source(wanted.imagery, kind=wanted.kind, extent_m=one, report=report) as source:
         settings = Settings(
             extents_m=None if isinstance(source, PictureSource) else extents,
             stride_m=wanted.stride_m,

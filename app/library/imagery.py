@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from app.library.work import Ground, Rings, plain
 from engine.geo import Bounds
@@ -72,18 +72,27 @@ class Looked:
     ground: Ground
 
 
-def look_at(path: Path, report: Report) -> Looked:
+def look_at(
+    path: Path,
+    report: Report,
+    *,
+    kind: Literal["aerial", "street"] | None = None,
+    side_m: float | None = None,
+) -> Looked:
     """Open imagery of any kind, say what it is, and keep it open for the map.
 
+    Args:
+        kind, side_m: what the user says of pictures; see :func:`engine.imagery.open_source`.
+
     Raises:
-        ImageryError: it is no imagery, or cannot be read.
+        ImageryError: it is no imagery, or cannot be read; one with ``needs``: more must be said of pictures.
     """
     if path.name.lower().endswith(SERVER):
         return _look_at_server(path)
     from engine.imagery import open_source
     from engine.imagery.pictures import PictureSource
 
-    source: Any = open_source(path, report=report)
+    source: Any = open_source(path, kind=kind, extent_m=side_m, report=report)
     try:
         if not hasattr(source, "cut"):
             assert isinstance(source, PictureSource) or True

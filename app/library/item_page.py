@@ -121,7 +121,7 @@ class ItemPage(QScrollArea):
         self.build.setVisible(unfinished)
         if build is not None and unfinished:
             self.build.show_build(build)
-        elif item.unfinished:
+        elif item.unfinished and build is None:
             self.problem.setVisible(True)
             self.problem.say(
                 self.tr("This index is not finished."),

@@ -214,6 +214,8 @@ class Library(QObject):
         for build in found:
             if build.folder not in known:
                 self.builds.append(build)
+                if build.state == State.DONE:  # while no window was there to see it
+                    self._became(build)
         there = {build.folder for build in found}
         self.builds = [b for b in self.builds if b.folder in there or b.alive]
         self._tell_live()
@@ -520,8 +522,7 @@ class Library(QObject):
             self.notices.post("error", f"{build.name}: {headline}", remedy, quiet=True)
 
     def _put_away(self, build: Build) -> None:
-        self.builds = [other for other in self.builds if other is not build]
-        self.refresh()
+        self.refresh()  # which finds the index whole, and the build gone
 
     def _tell_live(self) -> None:
         live = bool(self.live)

@@ -20,6 +20,7 @@ from PySide6.QtWidgets import (
 from app.icons import icon
 from app.library.card import Card
 from app.library.flow import flow_of
+from app.library.new_pictures import PicturesRow
 from app.theme import STEP
 from app.training.parts import Choice, Field
 from app.widgets import Elided, Segments, label
@@ -76,6 +77,7 @@ class NewForm(QWidget):
         self.source = Elided(self.tr("None chosen. You can also drop it here."))
         self.source.setProperty("tone", "muted")
         self.facts = Card()
+        self.pictures = PicturesRow()
         self.fault = label(wrap=True, selectable=True)
         self.fault.setProperty("tone", "error")
         self.fault.hide()
@@ -212,6 +214,7 @@ class NewForm(QWidget):
                 self.address_row,
                 self.source,
                 self.fault,
+                self.pictures,
                 self.facts,
                 self.zoom_row,
             )

@@ -80,6 +80,7 @@ class NewIndexPage(QWidget):
         form.place.textChanged.connect(lambda _: self._around_changed())
         form.across.valueChanged.connect(lambda _: self._around_changed())
         form.area_file.clicked.connect(self._ask_area)
+        form.pictures.changed.connect(self._pictures_said)
         form.extents.textChanged.connect(lambda _: self._changed())
         form.stride.valueChanged.connect(lambda _: self._changed())
         form.zoom.valueChanged.connect(lambda _: self._changed())
@@ -124,6 +125,8 @@ class NewIndexPage(QWidget):
         if path != self._path:
             self._chosen.clear()
             self._may_ask = ()
+            self.form.pictures.reset()
+        kind, side_m = self.form.pictures.chosen_kind, self.form.pictures.chosen_side_m
         self._path, self._looked, self._looking, self._fault = path, None, True, None
         self._outlook = None
         self.form.source.setText(str(path))
@@ -135,6 +138,8 @@ class NewIndexPage(QWidget):
                 looked.ground.close()
                 return
             self._looked, self._looking = looked, False
+            if looked.facts.pictures:
+                self.form.pictures.show_known(street=looked.facts.street)
             self._library.store.change(folder=str(path.parent))
             facts = looked.facts
             if facts.server or facts.pictures:
@@ -150,19 +155,32 @@ class NewIndexPage(QWidget):
         def failed(error: NadirError) -> None:
             if path != self._path:
                 return
-            self._looking, self._fault = False, error
-            self._ground.wait(headline_of(error), remedy_of(error), error=True)
+            self._looking = False
+            if needs := getattr(error, "needs", ""):  # pictures of which more must be said
+                self.form.pictures.ask(needs, getattr(error, "counts", (0, 0, 0)))
+                said = self.tr("Say what they are, and they are looked at again.")
+                self._ground.wait(self.form.pictures.question.text(), said)
+            else:
+                self._fault = error
+                self._ground.wait(headline_of(error), remedy_of(error), error=True)
             self._refresh()
 
         self._library.jobs.start(
             self.tr("Looking at {0}").format(path.name),
-            lambda report: imagery.look_at(path, report),
+            lambda report: imagery.look_at(path, report, kind=kind, side_m=side_m),
             done=done,
             failed=failed,
             lane="library",
             key=LOOK,
             quiet=True,
         )
+
+    def _pictures_said(self) -> None:
+        """More was said of pictures: they are looked at with that."""
+        if self._path is not None:
+            if self._looked is not None:
+                self._ground.clear()
+            self.set_imagery(self._path)
 
     def _use_address(self) -> None:
         address, folder = self.form.address.text().strip(), self._library.root / ".servers"
@@ -401,13 +419,19 @@ class NewIndexPage(QWidget):
             server=facts.server,
             encoder=encoder.path,
             geometry=self.area.geometry if self.area is not None else None,
-            extents_m=self.extents,
-            stride_m=self.form.stride.value() or None,
+            extents_m=self._picture_sides() if facts.pictures else self.extents,
+            stride_m=None if facts.pictures else self.form.stride.value() or None,
             layout=self._layout,
             zoom=self.form.zoom.value() if facts.server else None,
             root=self._library.root,
             allow=self._may_ask,
+            kind=self.form.pictures.chosen_kind if facts.pictures else None,
         )
+
+    def _picture_sides(self) -> tuple[float, ...]:
+        """Metres along a tile's side where the user said it of pictures."""
+        side_m = self.form.pictures.chosen_side_m
+        return () if side_m is None else (side_m,)
 
     def _consented(self, given: bool) -> None:
         facts = self.facts
@@ -470,6 +494,7 @@ class NewIndexPage(QWidget):
             layout="" if wanted.layout == "auto" else wanted.layout,
             allow=outlook.hosts if facts.server and self.form.consent.given else (),
             zoom=wanted.zoom,
+            kind=wanted.kind or "",
         )
         self._named_by_user = False
         self.start_asked.emit(plan, outlook.tiles)
@@ -482,6 +507,7 @@ class NewIndexPage(QWidget):
         self._mode, self._tool = ALL, None
         self.form.area.show_value(ALL)
         self.form.source.setText(self.tr("None chosen. You can also drop it here."))
+        self.form.pictures.reset()
         self.form.name.clear()
         self.form.extents.clear()
         self.form.consent.put_away()

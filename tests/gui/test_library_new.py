@@ -115,6 +115,7 @@ def test_from_a_dropped_geotiff_to_a_located_photo(
     assert build.out == out
     qtbot.waitUntil(lambda: (out / "manifest.json").is_file(), timeout=LATER)
     qtbot.waitUntil(lambda: not window.library.builds, timeout=SOON)
+    qtbot.waitUntil(shelves.page.use.isEnabled, timeout=SOON)
     entry = window.library.of(out)
     assert entry is not None and entry.item.error is None and entry.item.manifest is not None
     assert 0 < entry.item.manifest.count <= new_count(whole.tiles)
@@ -140,7 +141,7 @@ def slow(window: MainWindow, shelves: LibraryWorkspace, qtbot) -> None:
     """Ask for so many tiles that there is time to pause."""
     form = shelves.new.form
     form.more.setChecked(True)
-    form.stride.setValue(0.6)
+    form.stride.setValue(0.8)
     qtbot.waitUntil(lambda: shelves.new._outlook is None, timeout=SOON)
     qtbot.waitUntil(form.start.isEnabled, timeout=LATER)
 
@@ -189,6 +190,26 @@ def test_pause_outlives_the_window_and_a_killed_build_is_told_and_resumed(
     assert not (root / "quay.index").exists() and builds.find_builds(root) == []
     with Index.open(sights.index) as untouched:
         assert untouched.manifest.count > 0
+
+
+def test_a_build_ends_without_a_window_and_is_found_done(
+    new_window: Callable[..., MainWindow], sights: Sights, root: Path, qtbot
+) -> None:
+    first = new_window("--encoder", sights.encoder)
+    shelves = set_up(first, root, sights.folder / "imagery.tif", qtbot)
+    build = begin(first, shelves, "pier", qtbot)
+    out = build.out
+    first.close()
+    qtbot.waitUntil(lambda: (out / "manifest.json").is_file(), timeout=LATER)
+    qtbot.waitUntil(lambda: not processes.lives(build.launch.pid, build.launch.mark), timeout=LATER)
+    second = new_window("--encoder", sights.encoder)
+    second.library.wake()  # as it does of itself a moment after the start
+    qtbot.waitUntil(second.notice.isVisible, timeout=SOON)
+    assert "pier" in second.notice.accessibleName()
+    qtbot.waitUntil(lambda: not (root / builds.BUILDS / "pier").exists(), timeout=SOON)
+    shelves = opened(second, root, qtbot)
+    second.library.choose(out)
+    qtbot.waitUntil(shelves.page.use.isEnabled, timeout=SOON)
 
 
 def test_what_is_wrong_is_said_before_a_start(
