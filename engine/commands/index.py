@@ -1,4 +1,4 @@
-"""``nadir index``: build, add to, merge, describe, verify and upload indexes."""
+"""``nadir index``: build, add to, merge, describe, verify, upload and measure indexes."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from engine.commands.common import Progress, print_json
 from engine.commands.index_build import add_add, add_build
+from engine.commands.index_measure import add_measure
 from engine.commands.milvus import add_upload
 from engine.errors import IndexFolderError, printable
 
@@ -36,6 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     merge.set_defaults(run=run_merge)
     add_upload(verbs)
+    add_measure(verbs)
 
 
 def run_merge(args: argparse.Namespace) -> int:

@@ -70,7 +70,7 @@ def write_graph(folder: Path, layout: Layout, count: int, report: Report = silen
     faiss.downcast_index(index.storage).is_trained = True
     for first in range(0, count, _BLOCK):
         report(first, count, "Linking vectors")
-        index.add(halves.take(np.arange(first, min(first + _BLOCK, count))))
+        index.add(halves.part(first, min(first + _BLOCK, count)))
     graph = index.hnsw
     neighbours = faiss.vector_to_array(graph.neighbors)
     wanted = _arrays(count) | {"neighbours": ("<i4", (len(neighbours),))}

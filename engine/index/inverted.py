@@ -1,11 +1,15 @@
 """Searching inverted lists of codes, and ordering the best of what they give by the 16-bit vectors.
 
-A query is rotated and shortened like the vectors were, compared with the centres of all lists, then with the codes in
-the nearest of them (``probes``); of the best codes (``short``) the vectors themselves are read and compared. Lists are
-searched by faiss, over mapped memory; every number of the file that could lead it astray is checked when it is opened.
+A query is rotated and shortened like the vectors were and compared with the centres of all lists. The codes in the
+nearest few are compared; how many more lists are looked at is the query's own: a vector's score is its centre's plus
+that of the rest, whose spread over all vectors is known for every direction, so lists whose centre lies
+:data:`CERTAINTY` spreads below the k-th best score so far hold hardly any better. A tile's own picture is found in a
+hundredth of the lists; a photo of the ground, which is far from all tiles, asks for a tenth or more. In the same way
+the error of the codes says of how many rows the vectors themselves must be read and compared.
 
-With a filter faiss looks at the codes of allowed rows alone. As many of *them* are looked at as otherwise: more lists,
-all if need be. Where few rows are allowed, their vectors are compared directly.
+Lists are searched by faiss, over mapped memory; every number of the file that could lead it astray is checked when it
+is opened. With a filter faiss looks at the codes of allowed rows alone, in as many more lists; where few rows are
+allowed, their vectors are compared directly.
 """
 
 from __future__ import annotations
@@ -33,6 +37,12 @@ FEW = 20_000
 
 BLOCK_ROWS = 1 << 16
 """Rows in each of the lists of a layout that looks at all of them."""
+
+CERTAINTY = 4.0
+"""Spreads below the k-th best score at which lists are left out."""
+
+CODE_CERTAINTY = 2.5
+"""Errors of a code below the k-th best score at which rows are left out."""
 
 _QUERIES = 100
 _RERANK_FLOATS = 1 << 23
@@ -64,6 +74,10 @@ def arrays_of(layout: Layout, count: int) -> dict[str, tuple[Any, Shape]]:
         wanted["pieces"] = ("<f4", (layout.pieces, 1 << layout.bits, inner // layout.pieces))
     elif layout.code != "SQfp16":
         wanted["ranges"] = ("<f4", (2 * inner,))
+    wanted["errors"] = ("<f4", (inner, inner))
+    wanted["dropped"] = ("<f4", (1,))
+    if layout.lists > 1 and not layout.imi_bits:
+        wanted["spread"] = ("<f4", (inner, inner))
     wanted["sizes"] = ("<i4", (list_count(layout, count),))
     wanted["lists"] = ("|u1", (-1,))
     return wanted
@@ -73,8 +87,11 @@ class InvertedStore:
     """Codes in inverted lists: a :class:`engine.index.vector_store.VectorStore`.
 
     Attributes:
-        probes: lists looked at for a query.
-        short: rows whose vectors are read for a query, at least; 0: none, the codes' own order is given.
+        probes: lists looked at for every query; all in a layout that has no lists.
+        most: lists looked at for a query at most.
+        short: rows whose vectors are read for a query, at most (or twice the results wanted); 0: none, the codes' own
+            order is given.
+        certainty: see :data:`CERTAINTY`; 0: no more lists than ``probes``.
     """
 
     exact = False
@@ -99,6 +116,9 @@ class InvertedStore:
         self.list_count = len(sizes)
         probes, self.short = (int(v) for v in arrays["effort"])
         self.probes = min(probes, self.list_count) if layout.lists > 1 else self.list_count
+        self.most, self.certainty = self.list_count, CERTAINTY
+        self._errors, self._dropped = np.array(arrays["errors"]), float(arrays["dropped"][0])
+        self._spread = np.array(arrays["spread"]) if "spread" in arrays else None
         self._lists = MappedLists(arrays["lists"], sizes, layout.code_bytes, layout.fast)
         self._index = _index(layout, arrays, self.list_count, count)
         self._index.replace_invlists(self._lists.faiss, False)
@@ -141,36 +161,41 @@ class InvertedStore:
     def _some(
         self, queries: FloatArray, k: int, probes: int, selector: Any, report: Report
     ) -> tuple[FloatArray, IdArray]:
-        """The best ``k`` of some queries; looks at more lists as long as they gave fewer."""
-        scores = np.full((len(queries), k), -np.inf, np.float32)
-        found = np.full((len(queries), k), -1, np.int64)
-        left = np.arange(len(queries))
-        while len(left):
-            near, ids = self._codes(queries[left], max(self.short, 2 * k), probes, selector)
-            near, ids = self._ordered(queries[left], near, ids, k)
-            full = (ids[:, -1] >= 0) | (probes >= self.list_count)
-            scores[left[full]], found[left[full]] = near[full], ids[full]
-            left = left[~full]
-            probes = min(self.list_count, 4 * probes)
+        """The best ``k`` of some queries."""
+        inner = queries if self._rotation is None else queries @ self._rotation.T
+        inner = np.ascontiguousarray(inner)
+        short = min(self.count, max(self.short, 2 * k))
+        keys, near, left = self._nearest(inner, probes)
+        scores, ids = self._codes(inner, keys, near, short, selector)
+        if probes < self.list_count:
             report(0, 0, "")
-        if (found < 0).any():  # every list was read
+            lowest = np.where(ids[:, k - 1] >= 0, scores[:, k - 1], -np.inf)
+            more, keys, near = self._further(inner, lowest, left)
+            if len(more):
+                further = self._codes(inner[more], keys, near, short, selector)
+                scores[more], ids[more] = best(
+                    np.concatenate([scores[more], further[0]], axis=1),
+                    np.concatenate([ids[more], further[1]], axis=1),
+                    short,
+                )
+        report(0, 0, "")
+        scores, ids = self._ordered(queries, inner, scores, ids, k)
+        if (ids < 0).any():
+            if probes < self.list_count:  # too few in the lists; then all of them
+                return self._some(queries, k, self.list_count, selector, report)
             raise self._damaged("does not hold every vector")
-        return scores, found
+        return scores, ids
 
     def _codes(
-        self, queries: FloatArray, short: int, probes: int, selector: Any
+        self, inner: FloatArray, keys: IdArray, near: FloatArray, short: int, selector: Any
     ) -> tuple[FloatArray, IdArray]:
-        """The best codes of the nearest lists: scores and ids [Q, short], -1 where there are fewer."""
+        """The best codes of some lists: scores and ids [Q, short], best first, -1 where there are fewer."""
         faiss = _faiss()
-        short = min(short, self.count)
-        inner = queries
-        if self._rotation is not None:
-            inner = queries @ self._rotation.T
-        keys, near = self._nearest(inner, probes)
-        inner = np.ascontiguousarray(inner)
-        parameters = faiss.SearchParametersIVF(nprobe=probes, sel=selector)
-        scores = np.empty((len(queries), short), np.float32)
-        ids = np.empty((len(queries), short), np.int64)
+        parameters = faiss.SearchParametersIVF(nprobe=keys.shape[1], sel=selector)
+        scores = np.empty((len(inner), short), np.float32)
+        ids = np.empty((len(inner), short), np.int64)
+        inner, near = np.ascontiguousarray(inner), np.ascontiguousarray(near)
+        keys = np.ascontiguousarray(keys)
         self._index.search_preassigned_c(
             len(inner),
             faiss.swig_ptr(inner),
@@ -184,49 +209,89 @@ class InvertedStore:
         )
         if ids.max(initial=-1) >= self.count or ids.min(initial=0) < -1:
             raise self._damaged("holds rows that the index does not have")
+        scores[ids < 0] = -np.inf
         return scores, ids
 
-    def _nearest(self, inner: FloatArray, probes: int) -> tuple[IdArray, FloatArray]:
-        """The nearest lists [Q, probes] of rotated queries, and how near their centres are."""
-        count = len(inner)
-        if probes >= self.list_count and not (self.layout.residual and self._centres is not None):
-            keys = np.tile(np.arange(self.list_count), (count, 1))
-            return keys, np.zeros(keys.shape, np.float32)
-        if self._halves_of_centres is not None:
+    def _nearest(
+        self, inner: FloatArray, probes: int
+    ) -> tuple[IdArray, FloatArray, FloatArray | None]:
+        """The nearest lists [Q, probes], how near their centres are, and how near those of the others are."""
+        if self._centres is not None:
+            scores = inner @ self._centres.T
+            if probes >= self.list_count:
+                return np.tile(np.arange(self.list_count), (len(inner), 1)), scores, None
+            keys = np.argpartition(scores, -probes, axis=1)[:, -probes:].astype(np.int64)
+            near = np.take_along_axis(scores, keys, 1)
+            np.put_along_axis(scores, keys, -np.inf, 1)
+            return keys, near, scores
+        if self._halves_of_centres is not None and probes < self.list_count:
             # It knows distances alone; among vectors of one length, and a query of that length, they say the same.
             length = np.maximum(np.linalg.norm(inner, axis=1, keepdims=True), 1e-12)
             far, keys = self._halves_of_centres.search(
                 np.ascontiguousarray(inner / length, np.float32), probes
             )
-            return keys, np.ascontiguousarray(-far)
-        assert self._centres is not None
-        scores = inner @ self._centres.T
-        keys = np.argpartition(scores, -probes, axis=1)[:, -probes:]
-        return np.ascontiguousarray(keys), np.ascontiguousarray(np.take_along_axis(scores, keys, 1))
+            return keys, -far, None
+        keys = np.tile(np.arange(self.list_count), (len(inner), 1))
+        return keys, np.zeros(keys.shape, np.float32), None
+
+    def _further(
+        self, inner: FloatArray, lowest: FloatArray, left: FloatArray | None
+    ) -> tuple[IdArray, IdArray, FloatArray]:
+        """Queries that need more lists, those [n, m] (-1 where one needs fewer), and how near their centres are.
+
+        Args:
+            lowest: [Q], the k-th best score so far.
+            left: [Q, lists], how near the other lists' centres are, -inf for those that were looked at.
+        """
+        nobody = np.zeros(0, np.int64), np.zeros((0, 0), np.int64), np.zeros((0, 0), np.float32)
+        if left is None or self._spread is None or not self.certainty:
+            return nobody
+        spread = np.sqrt(np.maximum(_quadratic(inner, self._spread), 0.0))
+        least = lowest - self.certainty * spread
+        wanted = (left > least[:, None]).sum(axis=1)
+        more = np.flatnonzero(wanted)
+        most = min(int(wanted.max(initial=0)), self.most)
+        if not len(more) or most < 1:
+            return nobody
+        left = left[more]
+        keys = np.argpartition(left, -most, axis=1)[:, -most:].astype(np.int64)
+        near = np.take_along_axis(left, keys, 1)
+        keys[near <= least[more][:, None]] = -1
+        return more, keys, near
 
     def _ordered(
-        self, queries: FloatArray, scores: FloatArray, ids: IdArray, k: int
+        self, queries: FloatArray, inner: FloatArray, scores: FloatArray, ids: IdArray, k: int
     ) -> tuple[FloatArray, IdArray]:
-        """The best ``k`` of a short list by the vectors themselves; -1 where there are fewer."""
-        missing = ids < 0
+        """The best ``k`` of short lists by the vectors themselves; -1 where there are fewer."""
         if self.short:
-            step = max(1, _RERANK_FLOATS // (ids.shape[1] * self.dimension))
-            scores = np.empty(ids.shape, np.float32)
-            for first in range(0, len(queries), step):
+            lowest = np.where(ids[:, k - 1] >= 0, scores[:, k - 1], -np.inf)
+            error = _quadratic(inner, self._errors)
+            if self._rotation is not None:
+                beside = (queries * queries).sum(axis=1) - (inner * inner).sum(axis=1)
+                error += np.maximum(beside, 0.0) * self._dropped
+            least = lowest - CODE_CERTAINTY * np.sqrt(np.maximum(error, 0.0))
+            read = (ids >= 0) & (scores >= least[:, None])
+            owners = np.nonzero(read)[0]
+            rows = ids[read]
+            exact = np.empty(len(rows), np.float32)
+            step = max(1, _RERANK_FLOATS // self.dimension)
+            for first in range(0, len(rows), step):
                 part = slice(first, first + step)
-                rows = self._halves.take(np.maximum(ids[part], 0).reshape(-1))
-                rows = rows.reshape(*ids[part].shape, self.dimension)
-                scores[part] = np.einsum("qnd,qd->qn", rows, queries[part])
-        scores = np.where(missing, -np.inf, scores).astype(np.float32)
-        scores, ids = best(scores, ids, k)
-        if ids.shape[1] < k:
-            wide = ((0, 0), (0, k - ids.shape[1]))
-            scores = np.pad(scores, wide, constant_values=-np.inf)
-            ids = np.pad(ids, wide, constant_values=-1)
-        return scores, ids
+                exact[part] = np.einsum(
+                    "nd,nd->n", self._halves.take(rows[part]), queries[owners[part]]
+                )
+            scores = np.full(ids.shape, -np.inf, np.float32)
+            scores[read] = exact
+            ids = np.where(read, ids, -1)
+        return best(scores, ids, k)
 
     def _damaged(self, what: str) -> IndexFolderError:
         return IndexFolderError(f"{ARRAYS_FILE} {what}", None, _AGAIN)
+
+
+def _quadratic(queries: FloatArray, matrix: FloatArray) -> FloatArray:
+    """q' M q of every query [Q]."""
+    return ((queries @ matrix) * queries).sum(axis=1)
 
 
 def _check(path: Path, arrays: dict[str, NDArray[Any]], layout: Layout, count: int) -> None:

@@ -26,6 +26,9 @@ FloatArray = NDArray[np.float32]
 SAMPLE = 65_536
 """Vectors that rotation and codes are learned from."""
 
+SHORT = 400
+"""Rows whose vectors are read for a query at most, where no more results are wanted."""
+
 FLAT_CENTRES = 1024
 """Up to so many centres are learned at once, from all of the sample."""
 
@@ -61,15 +64,22 @@ def _write(
     report: Report,
 ) -> None:
     report(0, 100, "Learning the rotation")
-    rotation = _rotation(layout, _sample(halves, SAMPLE))
+    whole = _sample(halves, SAMPLE)
+    rotation = _rotation(layout, whole)
+    dropped = _dropped(whole, rotation)
+    del whole
     inner = _turned(scratch, halves, rotation, part(report, 0.05, 0.15, "Turning vectors"))
     sample = _sample(inner, SAMPLE)
     sorting = part(report, 0.15, 0.65, "Sorting vectors into lists")
     centres, assigned = _assign(layout, inner, sample, sorting)
     report(65, 100, "Learning the codes")
-    if layout.residual and centres is not None:
-        sample = sample - centres[_closest(sample, centres)]
+    rest = None
+    if centres is not None and not layout.imi_bits:
+        rest = sample - centres[_closest(sample, centres)]
+        if layout.residual:
+            sample = rest
     codec, learned = _codec(layout, sample)
+    errors = sample - codec.decode(codec.compute_codes(sample))
     lists = len(centres) if centres is not None and not layout.imi_bits else layout.lists
     if layout.lists == 1:
         lists = max(1, -(-halves.count // BLOCK_ROWS))
@@ -77,11 +87,14 @@ def _write(
     length = int(offsets(sizes, layout.code_bytes, layout.fast)[-1])
     wanted = arrays_of(layout, halves.count) | {"lists": ("|u1", (length,))}
     values: dict[str, NDArray[Any] | None] = {
-        "effort": np.array((max(1, lists // 5), 200), np.int32),
+        "effort": np.array(_effort(layout, lists), np.int32),
         "rotation": rotation,
         "centres": centres,
         "pieces": learned,
         "ranges": learned,
+        "errors": _covariance(errors),
+        "dropped": np.array([dropped], np.float32),
+        "spread": None if rest is None else _covariance(rest),
         "sizes": sizes,
     }
     with ArraysWriter(folder / ARRAYS_FILE, wanted) as file:
@@ -94,10 +107,29 @@ def _write(
     inner.close()
 
 
+def _effort(layout: Layout, lists: int) -> tuple[int, int]:
+    """Lists looked at for every query, and rows whose vectors are read at most."""
+    return (max(1, lists // 8) if layout.imi_bits else max(1, min(64, lists // 4))), SHORT
+
+
+def _covariance(values: FloatArray) -> FloatArray:
+    """Mean products [d, d] of what is left over; its mean matters little and is not taken off."""
+    return (values.T @ values / np.float32(max(1, len(values)))).astype(np.float32)
+
+
+def _dropped(sample: FloatArray, rotation: FloatArray | None) -> float:
+    """The variance in each of the directions that a rotation leaves out."""
+    if rotation is None or len(rotation) == sample.shape[1]:
+        return 0.0
+    centred = sample - sample.mean(axis=0)
+    lost = (centred**2).sum(axis=1).mean() - ((centred @ rotation.T) ** 2).sum(axis=1).mean()
+    return max(0.0, float(lost)) / (sample.shape[1] - len(rotation))
+
+
 def _sample(halves: Halves, wanted: int) -> FloatArray:
     """Vectors from all over the rows, neighbours together: [n, dimension]."""
     if halves.count <= wanted:
-        return halves.take(np.arange(halves.count))
+        return halves.part(0, halves.count)
     runs = wanted // 16
     starts = np.linspace(0, halves.count - 16, runs).astype(np.int64)
     return halves.take(np.unique(starts[:, None] + np.arange(16)))
@@ -113,7 +145,7 @@ def _rotation(layout: Layout, sample: FloatArray) -> FloatArray | None:
         opq.niter = 20
         # Pieces of 4 bits find as good a rotation as those of 8, in a twentieth of the time.
         opq.pq = pieces = faiss.ProductQuantizer(layout.inner, layout.opq, 4)
-        opq.train(sample)
+        opq.train(sample[:: max(1, len(sample) // (SAMPLE // 2))])
         del pieces
         found: Any = opq
     else:
@@ -131,7 +163,7 @@ def _turned(scratch: Path, halves: Halves, rotation: FloatArray | None, report: 
     with open(path, "wb") as file:
         for first in range(0, halves.count, _BLOCK):
             report(first, halves.count, "")
-            rows = halves.take(np.arange(first, min(first + _BLOCK, halves.count)))
+            rows = halves.part(first, min(first + _BLOCK, halves.count))
             file.write(np.ascontiguousarray(rows @ rotation.T, "<f2").data)
     return Halves(path, halves.count, len(rotation))
 
@@ -242,8 +274,8 @@ def _closest(block: FloatArray, centres: FloatArray) -> NDArray[np.int64]:
 def _blocks(inner: Halves, report: Report):
     for first in range(0, inner.count, _BLOCK):
         report(first, inner.count, "")
-        rows = np.arange(first, min(first + _BLOCK, inner.count))
-        yield rows, inner.take(rows)
+        last = min(first + _BLOCK, inner.count)
+        yield slice(first, last), inner.part(first, last)
 
 
 def _fill(

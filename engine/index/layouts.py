@@ -8,7 +8,7 @@ name      factory, for example            what it is
 exact     SQfp16                          every vector, 16 bits a number, all of them looked at
 sq8       SQ8                             8 bits a number, all of them looked at
 ivf-sq8   IVF4096,SQ8                     8 bits a number, only the nearest of many lists looked at
-ivf-pq    OPQ64_128,IVF8192,PQ64x4fs      rotated and shortened, 4 bits for two numbers, the nearest lists
+ivf-pq    OPQ64_128,IVF16384,PQ64x4fs     rotated and shortened, 4 bits for two numbers, the nearest lists
 pq        OPQ64_128,PQ64x4fs              the same, all of them looked at
 hnsw      HNSW32                          a graph of neighbours over the 16-bit vectors
 imi       OPQ64_128,IMI2x10,PQ64          an inverted multi-index: lists are pairs of half lists
@@ -254,8 +254,8 @@ def _shortened(dimension: int) -> int:
 
 
 def _lists(count: int) -> int:
-    """A power of two of about four times the root of the count, with enough vectors for each."""
-    wanted = 2 ** round(math.log2(max(1.0, 4 * math.sqrt(count))))
+    """A power of two of about eight times the root of the count, with enough vectors for each."""
+    wanted = 2 ** round(math.log2(max(1.0, 8 * math.sqrt(count))))
     while wanted > 1 and wanted * _POINTS_A_LIST > count:
         wanted //= 2
     return min(wanted, 1 << 16)

@@ -106,7 +106,25 @@ class Synthetic:
         """Some of them [n, dimension]."""
         return self._normalised(self._raw(ids) @ self.basis + self.mean)
 
-    def queries(
+    def tiles(self, count: int, *, seed: int = 1) -> tuple[FloatArray, NDArray[np.int64]]:
+        """Tiles cut at random between the places, which overlap those about them.
+
+        Returns:
+            Descriptors [n, dimension], and the nearest place's id [n].
+        """
+        rng = np.random.default_rng([self.seed, seed])
+        side, ids = self.side, rng.integers(0, self.count, count)
+        east, north = rng.uniform(0.0, 0.5, (2, count, 1)).astype(np.float32)
+        at = (1 - east) * (1 - north) * self._raw(ids)
+        town, place = np.divmod(ids, side * side)
+        row, column = np.divmod(place, side)
+        for right, up in ((1, 0), (0, 1), (1, 1)):
+            share = (east if right else 1 - east) * (north if up else 1 - north)
+            there = (row + up) % side * side + (column + right) % side
+            at += share * self._raw(town * side * side + there)
+        return self._normalised(at @ self.basis + self.mean), ids
+
+    def photos(
         self, count: int, *, seen: float = 1.0, seed: int = 1
     ) -> tuple[FloatArray, NDArray[np.int64]]:
         """Photos taken at random between the places.
@@ -117,20 +135,8 @@ class Synthetic:
         Returns:
             Queries [n, dimension], and the nearest place's id [n].
         """
-        rng = np.random.default_rng([self.seed, seed])
-        side, ids = self.side, rng.integers(0, self.count, count)
-        east, north = rng.uniform(0.0, 0.5, (2, count, 1)).astype(np.float32)
-        at = (1 - east) * (1 - north) * self._raw(ids)
-        for right, up, share in (
-            (1, 0, east * (1 - north)),
-            (0, 1, (1 - east) * north),
-            (1, 1, east * north),
-        ):
-            town, place = np.divmod(ids, side * side)
-            row, column = np.divmod(place, side)
-            there = town * side * side + (row + up) % side * side + (column + right) % side
-            at += share * self._raw(there)
-        tiles = self._normalised(at @ self.basis + self.mean)
+        rng = np.random.default_rng([self.seed, seed, 3])
+        tiles, ids = self.tiles(count, seed=seed)
         cosine = np.clip(rng.normal(PHOTO_COSINE, PHOTO_SPREAD, (count, 1)), 0.02, 0.6)
         beside = rng.standard_normal((count, self.dimension)).astype(np.float32) @ self.noise
         mixed = (cosine * tiles + np.sqrt(1 - cosine**2) * beside).astype(np.float32)
