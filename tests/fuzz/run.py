@@ -12,8 +12,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.index.manifest import MANIFEST_FILE
 from tests.fuzz.probe import SECONDS
-from tests.fuzz.spoil import SPOILERS
+from tests.fuzz.spoil import SPOILERS, spoil_shares
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -93,6 +94,8 @@ def spoil(sample: Path, seed: int, copy: Path, outside: Path) -> str:
     shutil.copytree(sample, copy)
     spoilers, weights = zip(*SPOILERS, strict=True)
     (chosen,) = rng.choices(spoilers, weights)
+    if not (copy / MANIFEST_FILE).exists():
+        chosen = spoil_shares
     return chosen(copy, rng, outside)
 
 
@@ -104,14 +107,15 @@ def fuzz(
     outcomes: dict[str, int] = {}
     faults: list[Fault] = []
     names = sorted(samples)
+    (folder / "try").mkdir(exist_ok=True)
     if not outside.exists():
         outside.mkdir()
         for file in (file for name in names for file in samples[name].rglob("*") if file.is_file()):
             shutil.copyfile(file, outside / file.name)
     for seed in seeds:
         name = names[seed % len(names)]
-        spoiled = spoil(samples[name], seed, folder / "spoiled.index", outside)
-        answer = probe.ask(folder / "spoiled.index")
+        spoiled = spoil(samples[name], seed, folder / "try" / "spoiled.index", outside)
+        answer = probe.ask(folder / "try" / "spoiled.index")
         kind = answer.split(":")[0]
         outcomes[kind] = outcomes.get(kind, 0) + 1
         if kind == "fault":

@@ -11,7 +11,9 @@ from typing import Any
 from engine.encoder import open_encoder
 from engine.imagery import open_imagery, open_source
 from engine.index import build_index
+from engine.index.job import Settings
 from engine.index.manifest import MANIFEST_FILE
+from engine.index.shards import Shard, build_shard
 from tests.engine.datasets.pictures import picture
 from tests.engine.index.places import LAT, LON, ProjectionEncoder, write_place
 from tests.street_encoder import save_street_encoder
@@ -39,8 +41,19 @@ def make_samples(folder: Path) -> dict[str, Path]:
     street = open_encoder(folder / "street.encoder", threads=1, gpu=False)
     build_index(folder / "street.index", open_source(folder / "photos"), street).close()
     samples["street"] = folder / "street.index"
+    samples["shares"] = make_shares(folder)
     samples["version-1"] = write_version_1(samples["sq8"], folder / "old.index")
     return samples
+
+
+def make_shares(folder: Path) -> Path:
+    """A folder with the two shares of one index, ``1.index`` and ``2.index``, as two machines would make them."""
+    both = folder / "shares"
+    with open_imagery(write_place(folder / "shared.tif", size=160)) as source:
+        for number in (1, 2):
+            out = both / f"{number}.index"
+            build_shard(out, source, ProjectionEncoder(), Shard(number, 2), Settings(stride_m=1.5))
+    return both
 
 
 def write_version_1(index: Path, out: Path) -> Path:

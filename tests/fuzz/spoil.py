@@ -8,6 +8,7 @@ import random
 import shutil
 import sqlite3
 import struct
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -292,6 +293,57 @@ def spoil_folder(index: Path, rng: random.Random, outside: Path) -> str:
             raw["files"][path.name]["bytes"] = 1 << 40
         (index / MANIFEST_FILE).write_text(json.dumps(raw), "utf-8")
     return f"{path.name}: {way}"
+
+
+_HEAD = struct.Struct("<4s6I")  # of a record of a part, see engine.index.parts
+
+
+def spoil_shares(both: Path, rng: random.Random, outside: Path) -> str:
+    """Spoil shares of an index, which are to be put together: one file of one of them, or what both say."""
+    files = [path for path in sorted(both.rglob("*")) if path.is_file()]
+    path = rng.choice(files)
+    way = rng.randrange(8)
+    if way == 0:
+        path.unlink()
+        target = rng.choice(
+            (outside / "tiles.gpkg", outside / "manifest.json", path.with_suffix(".x"))
+        )
+        path.symlink_to(target)
+        return f"{path.name}: a link to {target.name}"
+    if path.suffix == ".json" and way < 7:
+        raw = json.loads(path.read_text("utf-8"))
+        owner, key = rng.choice(list(_places(raw)))
+        owner[key] = value = rng.choice((_value(rng, outside), 1 << 39, 1 << 30))
+        for twin in {path, *_twins(both, path)}:
+            if twin.is_file():
+                twin.write_text(json.dumps(raw), "utf-8")
+        return f"{path.name}: {key} = {str(value)[:60]!r}"
+    data = bytearray(path.read_bytes())
+    done = _spoil_once(data, rng)
+    if path.suffix == ".part":
+        _sum_again(data)
+    path.write_bytes(data)
+    return f"{path.name}: {done}"
+
+
+def _twins(both: Path, path: Path) -> list[Path]:
+    """The same file of both shares, but what says which share it is."""
+    return [] if path.name.startswith("sha") else [p for p in both.rglob(path.name) if p.is_file()]
+
+
+def _sum_again(data: bytearray) -> None:
+    """Make the checksums of a part's records true again."""
+    at = 0
+    while at + _HEAD.size <= len(data):
+        magic, chunk, count, dimension, more, _, _ = _HEAD.unpack_from(data, at)
+        end = at + _HEAD.size + count * (24 + 2 * dimension) + more
+        if magic != b"NPRT" or end > len(data):
+            return
+        head = _HEAD.pack(
+            magic, chunk, count, dimension, more, zlib.crc32(data[at + _HEAD.size : end]), 0
+        )[:-4]
+        data[at : at + _HEAD.size] = head + struct.pack("<I", zlib.crc32(head))
+        at = end
 
 
 SPOILERS: tuple[tuple[Spoiler, int], ...] = (
