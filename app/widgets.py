@@ -201,6 +201,13 @@ class Segments(QWidget):
         """Mark one choice without telling anybody."""
         self._buttons[value].setChecked(True)
 
+    def show_none(self) -> None:
+        """Mark no choice: nothing was chosen yet."""
+        self._group.setExclusive(False)
+        for button in self._buttons.values():
+            button.setChecked(False)
+        self._group.setExclusive(True)
+
     def set_words(self, shown: bool) -> None:
         """Words beside the icons, or icons alone where there is no room."""
         style = Qt.ToolButtonStyle

@@ -42,6 +42,7 @@ class Outlook:
         bytes: on the disk; ``seconds``: on this machine, None where that was not measured.
         needed: bytes while it is built, ``free``: those that the disk has.
         requests, fetched_bytes, fetch_s: to and from a server; ``resolution_m``: of what it gives.
+        street: they are photos, not tiles.
         hosts: which are asked; zooms, attribution, licence, terms: what the server says of itself.
     """
 
@@ -60,6 +61,7 @@ class Outlook:
     attribution: str = ""
     licence: str = ""
     terms: str = ""
+    street: bool = False
 
 
 def reckon(wanted: Wanted, report: Report) -> Outlook:
@@ -89,6 +91,7 @@ def _reckon_imagery(wanted: Wanted, report: Report) -> Outlook:
             layout=wanted.layout,
         )
         told = estimate_build(source, encoder, settings, report=report)
+        street = isinstance(source, PictureSource) and source.kind == "street"
     return Outlook(
         told.places,
         told.bytes,
@@ -96,6 +99,7 @@ def _reckon_imagery(wanted: Wanted, report: Report) -> Outlook:
         tuple(told.notes),
         free=_free(wanted.root),
         needed=told.bytes + told.working_bytes,
+        street=street,
     )
 
 

@@ -527,6 +527,8 @@ class NewIndexPage(QWidget):
         if fault is not None:
             form.fault.setText(f"{headline_of(fault)} {remedy_of(fault)}".strip())
         form.zoom_row.setVisible(facts is not None and facts.server)
+        for field in (form.extents, form.stride):
+            field.setEnabled(facts is None or not facts.pictures)  # they have their own
         card = self._encoder.item.card if self._encoder is not None else None
         if card is not None:
             words = self.tr("It reads tiles of {0} and advises {1} between them.")
@@ -546,6 +548,8 @@ class NewIndexPage(QWidget):
     def _area_words(self) -> str:
         if self._area_fault is not None and self._mode == FILE:
             return f"{headline_of(self._area_fault)} {remedy_of(self._area_fault)}".strip()
+        if self._mode == ALL and self.facts is not None and self.facts.pictures:
+            return self.tr("All the pictures.")
         if self._mode == ALL:
             return self.tr("All that the imagery covers.")
         if self.area is not None:

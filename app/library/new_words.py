@@ -67,8 +67,11 @@ def outlook_words(outlook: Outlook) -> str:
     """What a build will take, in a line."""
     if not outlook.tiles:
         return translate("Library", "There is no tile in this area.")
+    counted = translate("Library", "{0} tiles")
+    if outlook.street:
+        counted = translate("Library", "{0} photos")
     parts = [
-        translate("Library", "{0} tiles").format(f"{outlook.tiles:,}"),
+        counted.format(f"{outlook.tiles:,}"),
         translate("Library", "about {0}").format(size(outlook.bytes)),
     ]
     if outlook.seconds is not None:
