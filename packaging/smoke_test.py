@@ -2,7 +2,9 @@
 """Prove what build.py has made: install it, use it like a person, take it away.
 
     python3 packaging/smoke_test.py             the archive and the Debian package of dist/
-    python3 packaging/smoke_test.py --build     build first: the full run
+    python3 packaging/smoke_test.py --build     build first: the full run; notes in proven.json what was proved
+    python3 packaging/smoke_test.py --build --if-changed
+                                                the same, unless proven.json says that it was done already
 
 On a screen in memory (Xvfb), in an empty home, as an unprivileged user, with the network cut off and the source tree
 out of reach, the program is started cold, a sample photo is dragged into its window, the answer is compared with the
@@ -32,6 +34,11 @@ def parse(argv: list[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, default=ROOT / "build", help="(default: build)")
     parser.add_argument("--out", type=Path, default=ROOT / "dist", help="what was built")
     parser.add_argument("--build", action="store_true", help="build first")
+    parser.add_argument(
+        "--if-changed",
+        action="store_true",
+        help="nothing where packaging, needs, resources are proven",
+    )
     parser.add_argument("--no-deb", action="store_true", help="leave the Debian package alone")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
@@ -44,7 +51,14 @@ def main() -> int:
     places = ["--work", str(options.work), "--out", str(options.out)]
     if not options.inside:
         from bootstrap.display import screen_in_memory
+        from freeze import inputs
 
+        if options.if_changed and inputs.is_proven(ROOT):
+            say(
+                "[proof] packaging, dependencies and resources are as they were proved: nothing to do."
+            )
+            return 0
+        before = inputs.digest(ROOT)
         python = options.work / "venv" / "bin" / "python"
         if options.build or not python.is_file():
             done = subprocess.run([sys.executable, str(ROOT / "packaging" / "build.py"), *places])
@@ -59,7 +73,11 @@ def main() -> int:
             for name in ("WAYLAND_DISPLAY", "QTWEBENGINE_DISABLE_SANDBOX", "NADIR_BUILD"):
                 environ.pop(name, None)
             command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
-            return subprocess.run([*command, *places], env=environ).returncode
+            status = subprocess.run([*command, *places], env=environ).returncode
+        whole = options.build and not options.no_deb and os.geteuid() == 0
+        if status == 0 and whole and inputs.digest(ROOT) == before:
+            inputs.record(ROOT)
+        return status
     from smoke.story import SmokeError
 
     try:

@@ -109,6 +109,13 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
         errors.seek(0)
         return errors.read().decode("utf-8", "replace")
 
+    def focus() -> None:
+        """Let the keys go to the window. Asked anew: Qt makes it again once the map is in it."""
+        found = main_window()
+        if found is None:
+            raise SmokeError("the window is gone")
+        display.focus(found[0])
+
     def main_window() -> tuple[int, tuple[int, int, int, int]] | None:
         if process.poll() is not None:
             raise SmokeError(f"the program ended with {process.returncode}:\n{said()[-3000:]}")
@@ -121,7 +128,7 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
         found = wait_for("the window", main_window, 60, 0.02)
         report.window_s = time.monotonic() - begun
         assert isinstance(found, tuple)
-        window, place = found
+        place = found[1]
         left = (place[0], place[1], place[2] // 2, place[3])
         right = (place[0] + place[2] // 2, place[1], place[2] // 2, place[3])
         wait_for("paint in the window", lambda: colours(desk.picture(), left) > 100, 60)
@@ -131,14 +138,13 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
         _check_inside(process.pid, jail, report)
         desk.picture().save(str(out / "start.png"))
 
-        display.focus(window)
+        focus()
         spot = desk.lay_out(photo)
         display.drag(spot, (place[0] + place[2] // 3, place[1] + place[3] // 2))
         dropped = time.monotonic()
 
         def answer() -> tuple[float, float] | None:
-            main_window()
-            display.focus(window)
+            focus()
             display.key("Control_L+Shift_L+c")
             time.sleep(0.15)
             numbers = re.findall(r"-?\d+\.\d+", desk.clipboard())
@@ -153,7 +159,7 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
         time.sleep(2.0)  # the map flies there, heat maps are drawn
         shots = {"located": desk.picture()}
         for name, keys in WORKSPACES.items():
-            display.focus(window)
+            focus()
             display.key(keys)
             time.sleep(2.5)
             main_window()
@@ -161,7 +167,7 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
             if name == "settings":
                 display.key("Escape")
                 time.sleep(0.5)
-        display.focus(window)
+        focus()
         display.key("Control_L+1")
         time.sleep(1.0)
         back = desk.picture()
@@ -184,7 +190,7 @@ def play_window(desk: Desk, jail: Jail, program: list[str], photo: Path, out: Pa
         if share > 0.1:
             raise SmokeError(f"Locate did not come back as it was: {share:.1%} changed")
         time.sleep(0.5)
-        display.focus(window)
+        focus()
         relatives = family(process.pid)
         display.key("Control_L+q")
         asked = time.monotonic()
