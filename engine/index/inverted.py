@@ -38,7 +38,7 @@ FEW = 20_000
 BLOCK_ROWS = 1 << 16
 """Rows in each of the lists of a layout that looks at all of them."""
 
-CERTAINTY = 4.0
+CERTAINTY = 3.75
 """Spreads below the k-th best score at which lists are left out."""
 
 CODE_CERTAINTY = 2.5
@@ -147,7 +147,9 @@ class InvertedStore:
         for first in range(0, len(queries), _QUERIES):
             report(first, len(queries), "")
             part = slice(first, first + _QUERIES)
-            scores[part], found[part] = self._some(queries[part], k, probes, selector, report)
+            scores[part], found[part] = self._some(
+                queries[part], k, probes, allowed, selector, report
+            )
         return scores, found
 
     def vectors(self, ids: ArrayLike) -> FloatArray:
@@ -159,7 +161,13 @@ class InvertedStore:
         self._halves.close()
 
     def _some(
-        self, queries: FloatArray, k: int, probes: int, selector: Any, report: Report
+        self,
+        queries: FloatArray,
+        k: int,
+        probes: int,
+        allowed: Allowed | None,
+        selector: Any,
+        report: Report,
     ) -> tuple[FloatArray, IdArray]:
         """The best ``k`` of some queries."""
         inner = queries if self._rotation is None else queries @ self._rotation.T
@@ -180,10 +188,13 @@ class InvertedStore:
                 )
         report(0, 0, "")
         scores, ids = self._ordered(queries, inner, scores, ids, k)
-        if (ids < 0).any():
-            if probes < self.list_count:  # too few in the lists; then all of them
-                return self._some(queries, k, self.list_count, selector, report)
-            raise self._damaged("does not hold every vector")
+        few = np.flatnonzero((ids < 0).any(axis=1))
+        if len(few) and probes < self.list_count:  # then all lists
+            better = self._some(queries[few], k, self.list_count, allowed, selector, report)
+            scores[few], ids[few] = better
+        elif len(few):  # fast scanning never gives the very worst
+            only = None if allowed is None else allowed.ids
+            scores[few], ids[few] = scan(self._halves, queries[few], k, only, report)
         return scores, ids
 
     def _codes(

@@ -26,7 +26,7 @@ FloatArray = NDArray[np.float32]
 SAMPLE = 65_536
 """Vectors that rotation and codes are learned from."""
 
-SHORT = 400
+SHORT = 300
 """Rows whose vectors are read for a query at most, where no more results are wanted."""
 
 FLAT_CENTRES = 1024

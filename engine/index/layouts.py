@@ -238,19 +238,21 @@ def _named(name: str, count: int, dimension: int) -> str:
     if name == "ivf-sq8":
         return f"IVF{lists},SQ8"
     inner = _shortened(min(dimension, count))
+    if name == "ivf-pq":
+        inner = _shortened(min(dimension, count), 256)
     pieces = max(1, inner // 2)
     rotated = f"OPQ{pieces}_{inner}"
     if name == "pq":
         return f"{rotated},PQ{pieces}x4fs"
     if name == "ivf-pq":
-        return f"{rotated},IVF{lists},PQ{pieces}x4fs"
+        return f"{rotated},IVF{lists},PQ{pieces}x4fsr"
     bits = int(max(1, min(10, math.log2(max(count, 2)) / 2 - 1)))
     return f"{rotated},IMI2x{bits},PQ{pieces}{'' if count >= 256 else 'x4'}"
 
 
-def _shortened(dimension: int) -> int:
-    """Numbers that are left after a rotation: an even number, 128 where there are more."""
-    return 128 if dimension >= 128 else max(1, dimension - dimension % 2)
+def _shortened(dimension: int, most: int = 128) -> int:
+    """Numbers that are left after a rotation: an even number, ``most`` where there are more."""
+    return most if dimension >= most else max(1, dimension - dimension % 2)
 
 
 def _lists(count: int) -> int:
@@ -262,7 +264,7 @@ def _lists(count: int) -> int:
 
 
 def _wrong(factory: str, why: str) -> IndexFolderError:
-    known = f"Choose auto, {', '.join(NAMES)}, or a factory such as OPQ64_128,IVF8192,PQ64x4fs"
+    known = f"Choose auto, {', '.join(NAMES)}, or a factory such as OPQ128_256,IVF8192,PQ128x4fsr"
     shown = factory[:60]
     return IndexFolderError(
         f"vectors cannot be kept as {shown!r}{': ' + why if why else ''}", None, known
