@@ -25,6 +25,7 @@ from rasterio.warp import Resampling, reproject
 from engine.imagery.projection import HIGHEST_LATITUDE, PixelReader, to_raster
 
 _PLANE = CRS.from_epsg(3857)  # any name for "one plane"
+_NEARLY = 1.02
 _TURN_TOLERANCE = (
     0.1  # pixels of the grid, at the edge of a tile: a turn smaller than that is no turn
 )
@@ -199,9 +200,10 @@ def read_patch(reader: PixelReader, to_source: Affine, piece: Piece, side: int) 
     left, top, right, bottom = piece
     rows, columns = reader.shape
     # Where the grid is much coarser, the raster is averaged down while it is read (from its overviews if it has
-    # any), in whole steps and not beyond the grid's own resolution.
-    step_x = max(1, math.floor(math.hypot(to_source.a, to_source.b) + 1e-6))
-    step_y = max(1, math.floor(math.hypot(to_source.d, to_source.e) + 1e-6))
+    # any), in whole steps and not beyond the grid's own resolution, or by no more than what no one sees: a map's
+    # metre is seldom quite a metre, and twice the pixels a side are four times the work.
+    step_x = max(1, math.floor(math.hypot(to_source.a, to_source.b) * _NEARLY))
+    step_y = max(1, math.floor(math.hypot(to_source.d, to_source.e) * _NEARLY))
     to_read = Affine.scale(1 / step_x, 1 / step_y) @ to_source
     corners = [to_read @ (x, y) for x in (left, right) for y in (top, bottom)]
     margin = 4 + 2 * max(abs(to_read.a) + abs(to_read.b), abs(to_read.d) + abs(to_read.e))

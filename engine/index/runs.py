@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-_TOGETHER = 1 << 20  # rows looked at together while boxes are made
+_TOGETHER = 1 << 17  # rows looked at together while boxes are made
 
 
 class Runs:
