@@ -1,0 +1,385 @@
+"""What the frozen program is made by: rules and files. That it works is proved by packaging/smoke_test.py."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import plistlib
+import shutil
+import struct
+import subprocess
+import sys
+import tomllib
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+import entry
+from freeze import inputs, licences, plan, prune, sbom, sizes, slim
+from freeze.archives import Release, checksums, desktop_files, fill
+from freeze.elf import ElfFile
+from freeze.icons import SIZES
+from freeze.vendored import vendored
+
+ROOT = Path(__file__).resolve().parents[2]
+LINUX = sys.platform == "linux"
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [
+        ("PySide6/QtWidgets.abi3.so", True),
+        ("PySide6/QtCharts.abi3.so", False),
+        ("PySide6/Qt/qml/QtQuick/libqtquick2plugin.so", False),
+        ("PySide6/Qt/plugins/platforms/libqxcb.so", True),
+        ("PySide6/Qt/plugins/platforms/libqvnc.so", False),
+        ("PySide6/plugins/platforms/qwindows.dll", True),
+        ("PySide6/Qt/plugins/sqldrivers/libqsqlite.so", False),
+        ("PySide6/Qt/resources/qtwebengine_resources.pak", True),
+        ("PySide6/Qt/resources/qtwebengine_devtools_resources.pak", False),
+        ("PySide6/Qt/translations/qtwebengine_locales/en-US.pak", True),
+        ("PySide6/Qt/translations/qtwebengine_locales/de.pak", False),
+        ("PySide6/Qt/translations/qtbase_de.qm", False),
+        ("resources/samples/3 photo.jpg", True),
+        ("resources/screenshots/located.png", False),
+        ("numpy/tests/data/a.csv", False),
+        ("rasterio/proj_data/proj.db", True),
+        ("rasterio/_base.pxd", False),
+    ],
+)
+def test_what_goes_into_the_program(name: str, goes: bool) -> None:
+    assert prune.wanted(name) is goes
+
+
+def test_qts_own_words_go_along_in_nadirs_languages() -> None:
+    name = "PySide6/Qt/translations/qtbase_de.qm"
+    assert prune.wanted(name, languages=frozenset({"de"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "goes"),
+    [("libxcb-cursor.so.0", True), ("libsqlite3.so.0", True), ("libreadline.so.8", False)]
+    + [("libglib-2.0.so.0", False), ("libX11.so.6", False), ("libnss3.so", False)],
+)
+def test_libraries_of_the_building_system(name: str, goes: bool) -> None:
+    assert prune.wanted(name, f"/usr/lib/x86_64-linux-gnu/{name}") is goes
+
+
+@pytest.mark.skipif(not LINUX, reason="ELF files")
+def test_elf_files_are_read(tmp_path: Path) -> None:
+    import faiss
+
+    path = next(Path(faiss.__file__).parent.glob("_swigfaiss*.so"))
+    facts = ElfFile.read(path)
+    assert "libc.so.6" in facts.needed and any(v.startswith("GLIBC_") for v in facts.versions)
+    assert slim.same_library(path, path)
+    damaged = tmp_path / "damaged.so"
+    damaged.write_bytes(path.read_bytes()[:3000])
+    assert not slim.same_library(path, damaged)
+    (tmp_path / "text").write_text("no program at all")
+    with pytest.raises(ValueError, match="no ELF file"):
+        ElfFile.read(tmp_path / "text")
+
+
+@pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not here")
+def test_stripping_gives_a_library_that_loads(tmp_path: Path) -> None:
+    import _decimal
+
+    path = Path(shutil.copy2(_decimal.__file__, tmp_path))
+    before = path.stat().st_size
+    won = slim.strip_symbols(path)
+    assert path.stat().st_size == before - won and won >= 0
+    code = f"import sys; sys.path.insert(0, {str(tmp_path)!r}); import _decimal; print(_decimal.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert Path(done.stdout.strip()) == path, done.stderr
+
+
+def test_the_data_of_icu_is_shortened_and_stays_whole() -> None:
+    items = {
+        "icudt73l/coll/root.res": b"collation",
+        "icudt73l/en.res": b"english",
+        "icudt73l/lang/zu.res": b"names of languages",
+        "icudt73l/translit/root.res": b"scripts",
+        "icudt73l/zoneinfo64.res": struct.pack("<HBBH", 24, 0xDA, 0x27, 20) + b"\0" * 18,
+    }
+    last = list(items)[-1]
+    items[last] += struct.pack("<5I", 0, 5, 0, 0, 10) + b"the resource's rest."
+    header = struct.pack(
+        "<HBBHH4B4s4B4B", 32, 0xDA, 0x27, 20, 0, 0, 0, 2, 0, b"CmnD", 1, 0, 0, 0, 0, 0, 0, 0
+    )
+    header = header.ljust(32, b"\0")
+    names, contents = b"", b""
+    start = 4 + 8 * len(items)
+    offset = start + sum(len(name) + 1 for name in items)
+    table = b""
+    for name, item in items.items():
+        table += struct.pack("<II", start + len(names), offset + len(contents))
+        names += name.encode() + b"\0"
+        contents += item
+    package = header + struct.pack("<I", len(items)) + table + names + contents
+    found = slim.icu_package(b"\x7fELF..." + package)
+    assert found == (package, "icudt73_dat")
+    smaller = slim.filter_icu_package(package)
+    count = struct.unpack_from("<I", smaller, 32)[0]
+    kept = {}
+    for name, data in struct.iter_unpack("<II", smaller[36 : 36 + 8 * count]):
+        assert data % 16 == 0
+        kept[smaller[32 + name : smaller.index(b"\0", 32 + name)].decode()] = smaller[32 + data :]
+    assert list(kept) == ["icudt73l/coll/root.res", "icudt73l/en.res", last]
+    assert all(kept[name].startswith(items[name][:40]) for name in kept)
+
+
+@pytest.mark.parametrize(
+    ("licence", "allowed"),
+    [
+        ("MIT", True),
+        ("LGPL-3.0-only OR GPL-2.0-only OR GPL-3.0-only", True),
+        ("GPL-3.0-or-later WITH GCC-exception-3.1", True),
+        ("GPL-3.0-only", False),
+        ("GPL-2+", False),
+        ("AGPL-3.0-only OR GPL-3.0-only", False),
+        ("GNU General Public License v3 (GPLv3)", False),
+        ("", False),
+    ],
+)
+def test_nothing_on_gpl_terms_alone(licence: str, allowed: bool) -> None:
+    assert licences.is_allowed(licence) is allowed
+
+
+@pytest.mark.parametrize(
+    ("file", "title"),
+    [
+        ("libtiff-fb65e6fb.so.6.2.0", "libtiff"),
+        ("libgdal-c8c9c467.so.36.3.10.3", "GDAL"),
+        ("libscipy_openblas64_-32a4b2a6.so", "OpenBLAS"),
+        ("libquadmath-96973f99-934c22de.so.0.0.0", "GCC's runtime libraries"),
+        ("libXau-154567c4.so.6.0.0", "libXau, libxcb"),
+        ("libicudata.so.73", "ICU"),
+        ("libreadline.so.8", None),
+    ],
+)
+def test_libraries_inside_wheels_are_known(file: str, title: str | None) -> None:
+    found = vendored(file)
+    assert (found.title if found else None) == title
+
+
+def test_the_bill_of_materials_is_cyclonedx(tmp_path: Path) -> None:
+    (tmp_path / "nadir").write_text("program")
+    parts = [
+        licences.Part("Nadir", "1.0", "MIT", "program"),
+        licences.Part("Jinja2", "3.1", "BSD License", "python", "https://jinja.example"),
+    ]
+    made = sbom.bill(parts, "1.0", tmp_path)
+    assert made["bomFormat"] == "CycloneDX" and made["specVersion"] == "1.6"
+    (part,) = made["components"]
+    assert part["purl"] == "pkg:pypi/jinja2@3.1"
+    assert part["licenses"] == [{"license": {"name": "BSD License"}}]
+    assert made == sbom.bill(parts, "1.0", tmp_path)
+    (tmp_path / "nadir").write_text("another")
+    assert made["serialNumber"] != sbom.bill(parts, "1.0", tmp_path)["serialNumber"]
+
+
+def test_sizes_are_told_by_component() -> None:
+    assert sizes.component_of("PySide6/Qt/lib/libQt6WebEngineCore.so.6") == "Qt WebEngine"
+    assert sizes.component_of("PySide6/QtCore.abi3.so") == "Qt for Python"
+    assert sizes.component_of("faiss_cpu.libs/libopenblaso.so") == "faiss and its BLAS"
+
+
+def test_the_program_collects_what_is_imported_late_and_nothing_of_torch() -> None:
+    found = plan.frozen_modules(ROOT)
+    assert {"engine.cli", "engine.commands.index", "app.training.workspace"} <= set(found)
+    assert not any(name.startswith(("engine.training", "engine.networks")) for name in found)
+
+
+def test_the_python_that_trains_gets_what_is_tested() -> None:
+    lines = plan.training_requirements(ROOT).split()
+    assert all("==" in line for line in lines)
+    names = {line.partition("==")[0].lower() for line in lines}
+    assert {"torch", "numpy", "onnxruntime", "rasterio", "faiss-cpu"} <= names
+    assert not names & {"pyside6", "pyqtgraph", "folium"}
+
+
+def test_what_is_built_with_is_pinned() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    locked = (ROOT / "packaging" / "lock.txt").read_text("utf-8").lower()
+    for need in project["optional-dependencies"]["build"]:
+        assert f"\n{need.partition('>')[0]}==" in locked
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        ([], False),
+        (["localize", "a.jpg"], True),
+        (["--help"], True),
+        (["index", "build", "x"], True),
+        (["photo.jpg"], False),
+        (["/home/me/town.index"], False),
+        (["--demo"], False),
+    ],
+)
+def test_one_program_is_window_and_command_line(
+    words: list[str], command: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert entry.is_command(words) is command
+
+
+def test_a_file_named_like_a_verb_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photo").write_bytes(b"")
+    assert not entry.is_command(["photo"])
+
+
+def test_children_get_the_users_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/nadir/_internal")
+    monkeypatch.setenv("LD_LIBRARY_PATH_ORIG", "/my/libraries")
+    entry.give_children_the_users_environment()
+    assert os.environ["LD_LIBRARY_PATH"] == "/my/libraries"
+    entry.give_children_the_users_environment()
+    assert "LD_LIBRARY_PATH" not in os.environ
+
+
+def test_an_onnxruntime_beside_the_program_comes_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "nadir"))
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    assert entry.use_gpu_folder() is None
+    folder = tmp_path / entry.GPU_FOLDER
+    (folder / "onnxruntime" / "capi").mkdir(parents=True)
+    assert entry.use_gpu_folder() == folder
+    assert sys.path[0] == str(folder)
+
+
+def test_what_macos_and_windows_are_told() -> None:
+    about = plan.facts(ROOT)
+    told = plistlib.loads(plistlib.dumps(plan.info_plist(about)))
+    kinds = {kind["UTTypeIdentifier"] for kind in told["UTExportedTypeDeclarations"]}
+    opened = {name for kind in told["CFBundleDocumentTypes"] for name in kind["LSItemContentTypes"]}
+    assert kinds == {"org.nadir.encoder", "org.nadir.index"} and kinds <= opened
+    rights = plistlib.loads((ROOT / "packaging/macos/entitlements.plist").read_bytes())
+    assert rights["com.apple.security.cs.allow-jit"] is True
+    assert len(about.numbers) == 4 and all(isinstance(n, int) for n in about.numbers)
+
+
+@pytest.fixture
+def unpacked(tmp_path: Path) -> Path:
+    """What the archive holds, with a program that only says hello."""
+    folder = tmp_path / "nadir-1.0"
+    program = folder / "nadir"
+    (program / "_internal").mkdir(parents=True)
+    (program / "nadir").write_text("#!/bin/sh\necho hello from nadir\n")
+    (program / "nadir").chmod(0o755)
+    icons = tmp_path / "icons"
+    icons.mkdir()
+    for size in SIZES:
+        (icons / f"{size}x{size}.png").write_bytes(b"png")
+    words = {"VERSION": "1.0", "DATE": "2026-01-01"}
+    svg = ROOT / "resources/icons/nadir.svg"
+    release = Release(program, icons, svg, tmp_path, tmp_path, words, ROOT / "LICENSE", 0, False)
+    desktop_files(release, folder / "share")
+    shutil.copy2(ROOT / "packaging/linux/install.sh", folder)
+    return folder
+
+
+def test_what_the_desktop_is_told(unpacked: Path) -> None:
+    share = unpacked / "share"
+    desktop = configparser.ConfigParser(interpolation=None)
+    desktop.optionxform = str  # pyright: ignore[reportAttributeAccessIssue]
+    desktop.read(share / "applications/nadir.desktop")
+    entry_ = desktop["Desktop Entry"]
+    kinds = {kind.get("type") for kind in ET.parse(share / "mime/packages/nadir.xml").getroot()}
+    assert kinds == {"application/x-nadir-encoder", "application/x-nadir-index"}
+    assert kinds | {"inode/directory"} <= set(entry_["MimeType"].split(";"))
+    about = ET.parse(share / "metainfo/org.nadir.Nadir.metainfo.xml")
+    assert about.findtext("launchable") == "nadir.desktop"
+    assert "@" not in (share / "metainfo/org.nadir.Nadir.metainfo.xml").read_text()
+    for size in SIZES:
+        assert (share / f"icons/hicolor/{size}x{size}/apps/nadir.png").is_file()
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_installing_twice_and_uninstalling(unpacked: Path, tmp_path: Path) -> None:
+    home = tmp_path / "a home"
+    (home / ".local/share/applications").mkdir(parents=True)
+    (home / ".local/share/applications/other.desktop").write_text("another's")
+    (home / ".config/nadir").mkdir(parents=True)
+    (home / ".config/nadir/preferences.json").write_text("{}")
+    environ = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60)
+
+    def files() -> set[str]:
+        return {
+            path.relative_to(home).as_posix()
+            for path in home.rglob("*")
+            if path.is_file() and "/mime/" not in path.as_posix() and path.suffix != ".cache"
+        }
+
+    before = files()
+    for _ in range(2):
+        done = run(str(unpacked / "install.sh"))
+        assert done.returncode == 0, done.stderr
+        (home / ".local/lib/nadir/nadir-gpu").mkdir(exist_ok=True)
+        (home / ".local/lib/nadir/nadir-gpu/mine").write_text("kept when Nadir is renewed")
+    assert (home / ".local/lib/nadir/nadir-gpu/mine").is_file()
+    assert run(str(home / ".local/bin/nadir")).stdout == "hello from nadir\n"
+    shown = (home / ".local/share/applications/nadir.desktop").read_text()
+    assert f'Exec="{home}/.local/lib/nadir/nadir" %F' in shown
+    done = run(str(home / ".local/lib/nadir/uninstall.sh"))
+    assert done.returncode == 0, done.stderr
+    assert files() == before
+    assert not (home / ".local/bin/nadir").is_symlink()
+    assert not (home / ".local/lib").exists()
+    again = run(str(unpacked / "install.sh"), "--uninstall")
+    assert again.returncode == 1 and "not installed" in again.stderr
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_an_installer_without_its_program_does_nothing(unpacked: Path, tmp_path: Path) -> None:
+    shutil.rmtree(unpacked / "nadir")
+    home = tmp_path / "home"
+    home.mkdir()
+    done = subprocess.run(
+        [str(unpacked / "install.sh")],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "unpack the whole archive" in done.stderr
+    assert not list(home.iterdir())
+
+
+def test_checksums(tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(b"abc")
+    checksums([tmp_path / "a"], tmp_path / "SHA256SUMS")
+    assert (tmp_path / "SHA256SUMS").read_text() == (
+        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad  a\n"
+    )
+
+
+def test_words_are_filled_in() -> None:
+    assert fill("@A@ @B@", {"A": "1"}) == "1 @B@"
+
+
+def test_the_proof_is_due_until_it_was_done_for_just_these_files(tmp_path: Path) -> None:
+    for name in ("packaging/build.py", "resources/web/map.js", "resources/screenshots/a.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("one")
+    (tmp_path / "pyproject.toml").write_text("")
+    assert not inputs.is_proven(tmp_path)
+    inputs.record(tmp_path)
+    assert inputs.is_proven(tmp_path)
+    (tmp_path / "resources/screenshots/a.png").write_text("two")
+    assert inputs.is_proven(tmp_path)
+    (tmp_path / "resources/web/map.js").write_text("two")
+    assert not inputs.is_proven(tmp_path)
+    (tmp_path / inputs.PROVEN).write_text(json.dumps(["damaged"]))
+    assert not inputs.is_proven(tmp_path)
