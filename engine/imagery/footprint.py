@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.errors import CRSError
 
-from engine.geo import Bounds, LocalFrame, wrap_longitude
+from engine.geo import Bounds, LocalFrame, wrap_heading, wrap_longitude
 from engine.imagery.projection import WGS84, PixelReader, project, to_raster, world_width
 
 FloatArray = NDArray[np.float64]
@@ -153,7 +153,7 @@ def window_of(reader: PixelReader, bounds: Bounds) -> tuple[int, int, int, int] 
 def around_all(several: Sequence[Bounds]) -> Bounds:
     """The smallest box that holds all boxes, over the 180th meridian where that is the shorter way."""
     south, north = min(b.south for b in several), max(b.north for b in several)
-    spans = [(float(b.west) % 360.0, b.width_deg) for b in several]
+    spans = [(float(wrap_heading(b.west)), b.width_deg) for b in several]
     # Two turns eastward, so that in the second what wraps over from the first is seen; the widest gap is left out.
     twice = sorted([*spans, *((west + 360.0, width) for west, width in spans)])
     gap, start, reach = 0.0, 0.0, -np.inf
@@ -163,7 +163,10 @@ def around_all(several: Sequence[Bounds]) -> Bounds:
         reach = max(reach, west + width)
     if gap <= 1e-9:
         return Bounds(south, -180.0, north, 180.0)
-    return Bounds(south, float(wrap_longitude(start)), north, float(wrap_longitude(start - gap)))
+    west = float(wrap_longitude(start))
+    # Counted from the west, so that a box of no width does not turn into the whole circle by rounding.
+    east = float(wrap_longitude(west + max(360.0 - gap, 0.0)))
+    return Bounds(south, west, north, east)
 
 
 def resolution_of(reader: PixelReader, at: tuple[float, float]) -> float:
