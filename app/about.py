@@ -19,7 +19,7 @@ from app.theme import STEP
 from app.widgets import label
 
 if TYPE_CHECKING:
-    from engine.encoder import Encoder
+    from engine.encoder import Card, Encoder
     from engine.index import Index
 
 translate = QCoreApplication.translate
@@ -42,14 +42,7 @@ def about_encoder(encoder: Encoder) -> Rows:
             if fov
             else "",
         ),
-        (
-            translate("About", "Reads tiles of"),
-            " + ".join(translate("About", "{0} m").format(f"{e:.0f}") for e in card.tile_extents_m),
-        ),
-        (
-            translate("About", "Recommended stride"),
-            translate("About", "{0} m").format(f"{card.stride_m:g}"),
-        ),
+        *_references_of(card),
         (
             translate("About", "Confidence"),
             translate("About", "calibrated")
@@ -72,6 +65,18 @@ def about_encoder(encoder: Encoder) -> Rows:
         words = ", ".join(f"{key} {value}" for key, value in measured.items())
         rows.append((translate("About", "Measured"), words))
     return [(name, text) for name, text in rows if text]
+
+
+def _references_of(card: Card) -> Rows:
+    """What photos are compared with."""
+    if card.compares_photos:
+        return [(translate("About", "Compares"), translate("About", "photos with photos"))]
+    metres = translate("About", "{0} m")
+    tiles = " + ".join(metres.format(f"{extent:.0f}") for extent in card.tile_extents_m)
+    return [
+        (translate("About", "Reads tiles of"), tiles),
+        (translate("About", "Recommended stride"), metres.format(f"{card.stride_m:g}")),
+    ]
 
 
 def about_index(index: Index) -> Rows:

@@ -9,6 +9,8 @@ from pathlib import Path
 from PySide6.QtWidgets import QStackedLayout, QWidget
 
 from app.library import work
+from app.library.builds import State
+from app.library.imagery import ground_of_build
 from app.library.model import Entry, Library
 from app.map.view import MapView
 from app.notices import headline_of, remedy_of
@@ -40,15 +42,14 @@ class GroundMap(QWidget):
             self.clear()
             return
         item = entry.item
+        build = self._library.build_of(entry.path)
+        if build is not None and build.state != State.DONE:
+            plan = build.plan
+            self.show_ground(("build", entry.path), lambda report: ground_of_build(plan, report))
+            return
         if item.manifest is None or item.error is not None:
             self.clear()
-            built = item.unfinished
-            self._say(
-                "area",
-                self.tr("The map comes when it is built.")
-                if built
-                else self.tr("No map can be drawn of it."),
-            )
+            self._say("area", self.tr("No map can be drawn of it."))
             return
         path, hash_ = entry.path, item.hash
         self.show_ground((path, hash_), lambda report: work.ground_of(path, report))
@@ -68,6 +69,7 @@ class GroundMap(QWidget):
             self._ground = ground
             self.map.set_area(ground.area)
             self.map.set_outlines(ground.rings, self.tr("Covered"))
+            self.map.set_chosen_area(ground.chosen, self.tr("Area of the index"))
             self._stack.setCurrentWidget(self.map)
 
         def failed(error: NadirError) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -12,6 +12,7 @@ from engine.geo import Bounds
 from engine.progress import Report
 
 if TYPE_CHECKING:
+    from app.library.builds import Plan
     from engine.index import Area
 
 log = logging.getLogger(__name__)
@@ -101,6 +102,21 @@ def look_at(
     except BaseException:
         source.close()
         raise
+
+
+def ground_of_build(plan: Plan, report: Report) -> Ground:
+    """What the map shows of an index that is being built: its imagery, and the area that was chosen.
+
+    Raises:
+        ImageryError: the imagery cannot be read any more.
+    """
+    ground = look_at(Path(plan.imagery), report).ground
+    area = area_of(plan.area)
+    if area is not None:
+        ground.chosen = plain([ring for polygon in area.polygons for ring in polygon])
+        if plan.allow:  # of a server there is nothing to be seen yet but where it will be
+            ground.area = replace(ground.area, bounds=box_of(ground.chosen))
+    return ground
 
 
 def _look_at_imagery(path: Path, source: Any) -> Looked:

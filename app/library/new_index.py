@@ -533,6 +533,8 @@ class NewIndexPage(QWidget):
         if card is not None:
             words = self.tr("It reads tiles of {0} and advises {1} between them.")
             tiles = ", ".join(map(metres, card.tile_extents_m))
+            if card.compares_photos:
+                words = self.tr("It compares photos with photos of the street.")
             form.encoder_words.setText(words.format(tiles, metres(card.stride_m)))
             form.extents.setPlaceholderText(", ".join(f"{e:g}" for e in card.tile_extents_m))
         form.draw_row.setVisible(self._mode == DRAWN)
@@ -591,7 +593,7 @@ class NewIndexPage(QWidget):
         form.problem.setVisible(bool(problem))
         if outlook is not None:
             form.estimate.setText(outlook_words(outlook))
-            form.details.setText(outlook_details(outlook))
+            form.details.setText("" if facts is None else self._details(facts, outlook))
         else:
             waiting = self._looking or self._reckoning
             form.estimate.setText(self.tr("Reckoning…") if waiting else self._missing())
@@ -610,6 +612,11 @@ class NewIndexPage(QWidget):
         elif outlook is None and not (self._looking or self._reckoning):
             form.estimate.setText(self._missing())
         form.start.setEnabled(outlook is not None and outlook.tiles > 0 and not problem and allowed)
+
+    def _details(self, facts: Facts, outlook: Outlook) -> str:
+        card = self._encoder.item.card if self._encoder is not None else None
+        advised = card.tile_extents_m if card is not None else ()
+        return outlook_details(outlook, facts, self.extents or advised)
 
     def _missing(self) -> str:
         if self._path is None:

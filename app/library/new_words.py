@@ -7,7 +7,7 @@ from PySide6.QtCore import QCoreApplication
 from app.library.estimates import Outlook
 from app.library.imagery import Facts
 from app.library.sections import Row, Section
-from app.library.words import corners, metres, resolution, size
+from app.library.words import corners, metres, resolution, sentence, size
 from app.training.words import duration
 
 translate = QCoreApplication.translate
@@ -79,9 +79,18 @@ def outlook_words(outlook: Outlook) -> str:
     return " · ".join(parts)
 
 
-def outlook_details(outlook: Outlook) -> str:
+def outlook_details(outlook: Outlook, facts: Facts, extents_m: tuple[float, ...]) -> str:
     """What else is to be known before a start."""
-    notes = list(outlook.notes)
+    spans = facts.spans_m
+    if not outlook.tiles and spans and extents_m and min(spans) < 2 * min(extents_m):
+        words = translate(
+            "Library",
+            "Tiles of {0} find too little imagery: it spans {1} × {2}. "
+            "Choose a smaller side under More, or larger imagery.",
+        )
+        return words.format(metres(min(extents_m)), *map(metres, spans))
+    # What the imagery's own card says is not said twice.
+    notes = [sentence(note) for note in outlook.notes if note not in facts.notes]
     if outlook.resolution_m:
         words = translate("Library", "At this zoom the imagery shows {0}.")
         notes.append(words.format(resolution(outlook.resolution_m)))

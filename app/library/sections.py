@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from PySide6.QtCore import QCoreApplication
 
+from app.library.builds import Build, State
 from app.library.model import Entry, Library
 from app.library.words import (
     area,
     check_words,
     corners,
+    in_short,
     metres,
     position,
     resolution,
     size,
+    when,
 )
 from engine.encoder import Card
 from engine.index import ImageryFacts, Manifest
@@ -77,15 +81,24 @@ def _index_lead(manifest: Manifest) -> str:
             count
         )
     finest = min((one.resolution_m for one in manifest.imagery if one.resolution_m), default=0.0)
-    text = translate("Library", "{0} tiles of aerial imagery, each {1} wide, {2} apart.").format(
-        count, " + ".join(map(metres, manifest.extents_m)), metres(manifest.stride_m)
-    )
+    sides = " + ".join(map(metres, manifest.extents_m))
+    if manifest.pictures:
+        words = translate("Library", "{0} aerial pictures, each at its place and {1} wide.")
+        text = words.format(count, sides)
+    else:
+        words = translate("Library", "{0} tiles of aerial imagery, each {1} wide, {2} apart.")
+        text = words.format(count, sides, metres(manifest.stride_m))
     if finest:
         text += " " + translate("Library", "The imagery shows {0}.").format(resolution(finest))
     return text
 
 
 def _encoder_lead(card: Card) -> str:
+    if card.compares_photos:
+        words = translate(
+            "Library", "Turns photos of the street into {0} numbers that can be compared."
+        )
+        return words.format(f"{card.descriptor_dim:,}")
     tiles = " + ".join(map(metres, card.tile_extents_m))
     return translate(
         "Library", "Turns photos and aerial tiles of {0} into {1} numbers that can be compared."
@@ -100,8 +113,36 @@ def sections(entry: Entry, library: Library) -> list[Section]:
         found += _index_sections(entry, item.manifest, library)
     elif item.card is not None:
         found += _encoder_sections(item.card, library, item.hash)
+    build = library.build_of(item.path)
+    if build is not None and build.state != State.DONE:
+        found.append(_asked(build, library))
     found.append(_files(entry))
     return [section for section in found if not section.empty]
+
+
+def _asked(build: Build, library: Library) -> Section:
+    """What was asked of a build."""
+    plan = build.plan
+    encoder = library.of(Path(plan.encoder))
+    rows = [
+        Row(translate("Library", "Imagery"), plan.imagery),
+        Row(
+            translate("Library", "Encoder"),
+            library.title(encoder) if encoder is not None else plan.encoder,
+        ),
+    ]
+    if plan.allow:
+        rows.append(Row(translate("Library", "Fetched from"), ", ".join(plan.allow)))
+    if build.launch.tiles:
+        rows.append(Row(translate("Library", "Tiles"), f"{build.launch.tiles:,}"))
+    if plan.extents_m:
+        rows.append(
+            Row(translate("Library", "A tile's side"), ", ".join(map(metres, plan.extents_m)))
+        )
+    if plan.stride_m is not None:
+        rows.append(Row(translate("Library", "Between tiles"), metres(plan.stride_m)))
+    rows.append(Row(translate("Library", "Begun"), when(build.launch.created)))
+    return Section(translate("Library", "What is being built"), tuple(r for r in rows if r.text))
 
 
 def _index_sections(entry: Entry, manifest: Manifest, library: Library) -> list[Section]:
@@ -115,14 +156,11 @@ def _index_sections(entry: Entry, manifest: Manifest, library: Library) -> list[
         ground.append(Row(translate("Library", "Searched area"), area(covered)))
     tiles = []
     if manifest.kind == "aerial":
-        tiles.append(
-            Row(
-                translate("Library", "Tiles"),
-                translate("Library", "{0}, {1} apart").format(
-                    f"{manifest.count:,}", metres(manifest.stride_m)
-                ),
-            )
-        )
+        counted = f"{manifest.count:,}"
+        if manifest.stride_m:
+            words = translate("Library", "{0}, {1} apart")
+            counted = words.format(counted, metres(manifest.stride_m))
+        tiles.append(Row(translate("Library", "Tiles"), counted))
         tiles.append(
             Row(
                 translate("Library", "A tile's side"),
@@ -159,7 +197,12 @@ def _index_sections(entry: Entry, manifest: Manifest, library: Library) -> list[
     return [
         *(_imagery(one) for one in manifest.imagery[:8]),
         Section(translate("Library", "Coverage"), tuple(ground)),
-        Section(translate("Library", "Tiles and vectors"), tuple(tiles)),
+        Section(
+            translate("Library", "Photos and vectors")
+            if manifest.kind == "street"
+            else translate("Library", "Tiles and vectors"),
+            tuple(tiles),
+        ),
         Section(translate("Library", "Encoder"), (encoder,)),
         Section(translate("Library", "Notes"), texts=manifest.notes),
     ]
@@ -173,7 +216,11 @@ def _imagery(one: ImageryFacts) -> Section:
         Row(translate("Library", "Licence"), one.licence or translate("Library", "Not stated"))
     )
     rows.append(Row(translate("Library", "Terms"), one.terms))
-    kind = one.kind or translate("Library", "imagery")
+    pictures = {
+        "street": translate("Library", "photos of the street"),
+        "aerial": translate("Library", "aerial pictures"),
+    }
+    kind = pictures.get(one.kind, one.kind) or translate("Library", "imagery")
     rows.append(Row(translate("Library", "Source"), f"{one.name} ({kind})"))
     if one.resolution_m:
         rows.append(Row(translate("Library", "Resolution"), resolution(one.resolution_m)))
@@ -203,10 +250,15 @@ def _encoder_sections(card: Card, library: Library, hash_: str) -> list[Section]
     calibrated = translate("Library", "calibrated: answers say how likely they are")
     if not card.calibration:
         calibrated = translate("Library", "not calibrated: scores only rank")
-    reads = [
-        Row(translate("Library", "Architecture"), card.architecture),
+    tiles = [
         Row(translate("Library", "Tiles of"), ", ".join(map(metres, card.tile_extents_m))),
         Row(translate("Library", "Advised stride"), metres(card.stride_m)),
+    ]
+    if card.compares_photos:
+        tiles = [Row(translate("Library", "Compares"), translate("Library", "photos with photos"))]
+    reads = [
+        Row(translate("Library", "Architecture"), card.architecture),
+        *tiles,
         Row(translate("Library", "Descriptor"), _descriptor(card)),
         Row(
             translate("Library", "Fields of view"),
@@ -219,7 +271,7 @@ def _encoder_sections(card: Card, library: Library, hash_: str) -> list[Section]
     indexes = tuple(
         Row(
             library.title(entry),
-            translate("Library", "{0} tiles").format(f"{entry.item.manifest.count:,}"),
+            in_short(entry.item),
             link=f"{INDEX}{entry.path}",
         )
         for entry in library.indexes_of(hash_)

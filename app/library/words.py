@@ -182,13 +182,14 @@ def why_failed(build: Build) -> tuple[str, str]:
     story = build.story
     again = translate("Library", "What is done is kept; Resume goes on from there.")
     if story.phase == "error" and story.problem:
-        return _sentence(story.problem), f"{_sentence(story.remedy)} {again}".strip()
+        return sentence(story.problem), f"{sentence(story.remedy)} {again}".strip()
     last = complaint(build.errors)
     headline = translate("Library", "The build ended without having said why.")
-    return (_sentence(last), again) if last else (headline, again)
+    return (sentence(last), again) if last else (headline, again)
 
 
-def _sentence(text: str) -> str:
+def sentence(text: str) -> str:
+    """A clause as a sentence."""
     text = text.strip()
     text = text[:1].upper() + text[1:]
     return text if not text or text[-1] in ".!?…" else f"{text}."

@@ -125,6 +125,7 @@ class Ground:
     area: Area
     rings: Rings
     close: Callable[[], None]
+    chosen: Rings = field(default_factory=list)  # the area that an index is being built of
 
 
 def ground_of(path: Path, report: Report) -> Ground:

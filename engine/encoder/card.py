@@ -182,6 +182,14 @@ class Card:
         return 360.0 / self.azimuth_blocks
 
     @property
+    def compares_photos(self) -> bool:
+        """Whether it is one network that takes photos as they are on both sides, as those of place recognition do: its
+        references can be photos of the street."""
+        query, reference = self.branches.query, self.branches.reference
+        plain = query.projection == "plain" and reference.projection == "plain"
+        return plain and query.graph == reference.graph
+
+    @property
     def hash(self) -> str:
         """SHA-256 over all that decides a descriptor: the card with its graph hashes, less what was measured later.
 

@@ -66,16 +66,20 @@ def estimate_build(
         rows *= share
         seconds = plan.places * a_row
         if share < 0.999:
-            notes.append(f"about {1 - share:.0%} of the places have no imagery and are left out")
+            without = "have no imagery"
+            if isinstance(source, PictureSource):
+                without = "have a picture that cannot be read"
+            notes.append(f"about {1 - share:.0%} of the places {without} and are left out")
     layout = choose_layout(plan.layout, max(1, round(rows)), plan.dimension)
     numbers = rows * plan.dimension
     kept = {"exact": 2.0, "sq8": 1.0, "graph": 2.5}.get(
         layout.kind, 3.0 if layout.code == "SQ8" else 2.2
     )
     copied = _copied_pixels(job) if plan.embed_imagery else 0.0
-    held = kept * numbers + _ROW_BYTES * rows + _PIXEL_BYTES * copied
+    pictures = _picture_bytes(job) * rows / max(1, plan.places) if plan.embed_imagery else 0.0
+    held = kept * numbers + _ROW_BYTES * rows + _PIXEL_BYTES * copied + pictures
     if seconds is not None:
-        seconds += copied / _COPIED + kept * numbers / _SEALED
+        seconds += copied / _COPIED + (kept * numbers + pictures) / _SEALED
     return Estimate(
         places=round(rows),
         bytes=round(held),
@@ -111,6 +115,14 @@ def _measured(job: Job, encoder: TileEncoder, workers: int, report: Report) -> t
     encode = encoding / encoded * share if encoded else 0.0
     # On a processor both share the cores; with a GPU the slower sets the pace.
     return share, cut + encode
+
+
+def _picture_bytes(job: Job) -> float:
+    """Of the files of all pictures that are rows."""
+    if not isinstance(job.source, PictureSource):
+        return 0.0
+    whole = max(1, len(job.source.places()[0]))
+    return float(getattr(job.source, "bytes", 0)) * job.plan.places / whole
 
 
 def _copied_pixels(job: Job) -> float:

@@ -47,22 +47,12 @@ def check_pictures_encoder(encoder: PictureEncoder, kind: str) -> None:
             getattr(encoder, "path", None),
             "Build from imagery that they can be cut from, or use another encoder",
         )
-    if kind == "street" and not reads_street_photos(card):
+    if kind == "street" and not card.compares_photos:
         raise EncoderError(
             f"{card.name} compares photos with tiles seen from above, and these pictures are photos of the street",
             getattr(encoder, "path", None),
             "Use a street-view encoder, with one network for both sides (nadir import reads MixVPR, CosPlace, GeM …)",
         )
-
-
-def reads_street_photos(card: Any) -> bool:
-    """Whether a card is of one network that takes photos as they are on both sides."""
-    query, reference = card.branches.query, card.branches.reference
-    return (
-        query.projection == "plain"
-        and reference.projection == "plain"
-        and query.graph == reference.graph
-    )
 
 
 class PictureReferences:
