@@ -296,6 +296,12 @@ def run_fetch(args: argparse.Namespace) -> int:
     return 0 if got.complete else 1
 
 
+def announce(service: Service, planned: Estimate) -> None:
+    """Say on standard error whose tiles these are and what they will take, before any is asked for."""
+    lines = [*_service_text(service), *_plan_text(planned)]
+    print("\n".join(map(printable, lines)), file=sys.stderr)
+
+
 def _plan_text(planned: Estimate) -> list[str]:
     return [
         f"  area         {planned.area_km2:,.2f} km² of tiles, {planned.resolution_m:.3g} m a pixel",

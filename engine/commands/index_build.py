@@ -231,6 +231,7 @@ def _open(
     extents: tuple[float, ...] | None,
 ) -> Source:
     """The source of a build; a server's imagery is fetched first."""
+    from engine.commands.imagery import announce
     from engine.imagery import open_source
     from engine.imagery.server import is_server, server_imagery
 
@@ -249,6 +250,7 @@ def _open(
         args.cache or out.with_name(f"{out.stem}.fetched"),
         allowed_hosts=tuple(args.allow or ()),
         margin_m=0.75 * widest_m,
+        announce=announce,
         report=report,
     )
     if not fetched.complete:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from engine.errors import ImageryError
@@ -18,8 +18,9 @@ from engine.imagery.server.description import (
     read_server,
     server_of,
 )
-from engine.imagery.server.fetch import MOST_TILES, Fetched, complete_fetch, fetch
-from engine.imagery.server.plan import AreaLike
+from engine.imagery.server.fetch import MOST_TILES, Fetched, complete_fetch, estimate, fetch
+from engine.imagery.server.plan import AreaLike, Estimate
+from engine.imagery.server.service import Service
 from engine.imagery.server.writer import OTHER_SUFFIX, WEB_SUFFIX
 from engine.progress import Report, silent
 
@@ -49,6 +50,7 @@ def server_imagery(
     margin_m: float = 0.0,
     most_tiles: int = MOST_TILES,
     rate: float | None = None,
+    announce: Callable[[Service, Estimate], None] | None = None,
     report: Report = silent,
 ) -> tuple[TilePyramid, Fetched]:
     """Fetch what an index of an area needs into ``folder`` and open it. What is there already is not fetched again.
@@ -59,6 +61,7 @@ def server_imagery(
         zoom: which zoom; it must be given.
         folder: where the file is kept, and a cache of the server's tiles for other areas; made where there is none.
         margin_m: half a tile's extent, so that those at the rim are whole.
+        announce: told what it will take, whose it is and on which terms, before any tile is asked for.
 
     Returns:
         The imagery, and what came of the fetch: tiles that failed are missing and counted in it.
@@ -78,6 +81,8 @@ def server_imagery(
         if done is not None:
             return open_mbtiles(done.path), done
     service = connect(server, allowed_hosts)
+    if announce is not None:
+        announce(service, estimate(service, area, zoom, margin_m=margin_m, rate=rate))
     ending = WEB_SUFFIX if service.grid.is_web_mercator else OTHER_SUFFIX
     fetched = fetch(
         service,

@@ -12,6 +12,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.enums import Resampling
 
 from engine.errors import ImageryError
 from engine.imagery import open_imagery
@@ -62,6 +65,43 @@ def test_a_real_file(realdata: Path) -> None:
         assert (source.bounds.south, source.bounds.west) == (0.0, -180.0)
         tile, share = source.cut(60.0, -100.0, 1_000_000.0, 64)
         assert share == 1.0 and tile.std() > 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "netherlands_28992_025m.tif",
+        "drone_32632_006m.tif",
+        "201404_13SED190110_201404_0x1500m_CL_1.tif",
+    ],
+)
+def test_a_file_that_gdal_wrote_is_read_as_gdal_reads_it(
+    realdata: Path, tmp_path: Path, name: str
+) -> None:
+    with rasterio.Env() as environment:
+        if "MBTiles" not in environment.drivers():
+            pytest.skip("this GDAL writes no MBTiles")
+    path = tmp_path / "gdal.mbtiles"
+    options = {"TILE_FORMAT": "PNG", "ZOOM_LEVEL_STRATEGY": "UPPER", "RESAMPLING": "BILINEAR"}
+    rasterio.shutil.copy(realdata / "geotiff" / name, path, driver="MBTiles", **options)
+    with rasterio.open(path, "r+") as file:
+        file.build_overviews([2, 4], Resampling.average)
+    with rasterio.open(path) as file, open_mbtiles(path) as source:
+        assert source.zooms[1] - source.zooms[0] >= 1
+        theirs, transform = file.read(), file.transform
+        assert transform.a == pytest.approx(source.transform.a, rel=1e-9)
+        # GDAL takes the corner from the rounded bounds: the same place to within half a pixel, and the same pixels.
+        x = (transform.c - source.transform.c) / transform.a
+        y = (transform.f - source.transform.f) / transform.e
+        left, top = round(x), round(y)
+        rows, columns = theirs.shape[1:]
+        right, bottom = min(left + columns, source.shape[1]), min(top + rows, source.shape[0])
+        assert left >= 0 and top >= 0 and right - left > 250 and bottom - top > 250
+        mine, mask = source.read(left, top, right, bottom, right - left, bottom - top)
+        theirs = theirs[:, : bottom - top, : right - left]
+        there = theirs[3] >= 128
+        assert there.mean() > 0.5 and (mask is None or np.array_equal(mask > 0, there))
+        assert np.array_equal(np.where(there, mine, 0), np.where(there, theirs[:3], 0))
 
 
 def test_a_file_whose_tiles_are_a_view(tmp_path: Path) -> None:
