@@ -34,6 +34,7 @@ from engine.index.milvus_filter import (
     SOURCE,
     VECTOR,
     Positions,
+    among,
     expression_of,
     of_ids,
 )
@@ -230,7 +231,10 @@ class MilvusStore:
             part = unique[first : first + _ROWS]
             with plainly(self.address):
                 for row in self._client.query(
-                    self.collection, filter=of_ids(part), output_fields=[ID, *names], limit=_ROWS
+                    self.collection,
+                    filter=among(ID, part),
+                    output_fields=[ID, *names],
+                    limit=_ROWS,
                 ):
                     found[int(row[ID])] = row
         try:

@@ -64,7 +64,7 @@ def expression_of(
     if filter.extents_m:
         tests.append(f"{EXTENT} in [{', '.join(repr(float(v)) for v in filter.extents_m)}]")
     if filter.sources:
-        tests.append(_among(SOURCE_KEY, np.array([source_key(s) for s in filter.sources])))
+        tests.append(among(SOURCE_KEY, np.array([source_key(s) for s in filter.sources])))
     regions: list[Region] = []
     if filter.near is not None:
         lat, lon, radius_m = filter.near
@@ -84,11 +84,11 @@ def _region(
     positions: Callable[[str], Iterable[Positions]],
 ) -> str:
     cells = cover(regions)
-    terms = [_among(cell_field(level), numbers) for level, numbers in sorted(cells.inside.items())]
+    terms = [among(cell_field(level), numbers) for level, numbers in sorted(cells.inside.items())]
     sent = sum(map(len, cells.inside.values()))
     kept: list[NDArray[np.int64]] = []
     if len(cells.edge):
-        asked = [*tests, _among(cell_field(cells.level), cells.edge)]
+        asked = [*tests, among(cell_field(cells.level), cells.edge)]
         for ids, lats, lons in positions(" and ".join(f"({test})" for test in asked)):
             good = np.ones(len(ids), np.bool_)
             if filter.area is not None:
@@ -117,7 +117,7 @@ def around_positions(lats: NDArray[np.float64], lons: NDArray[np.float64], radiu
         for level, some in (*cells.inside.items(), (cells.level, cells.edge)):
             numbers.setdefault(level, []).append(some)
     terms = [
-        _among(cell_field(level), np.unique(np.concatenate(some)))
+        among(cell_field(level), np.unique(np.concatenate(some)))
         for level, some in sorted(numbers.items())
     ]
     return " or ".join(terms) or NOTHING
@@ -141,10 +141,11 @@ def of_ids(ids: NDArray[np.int64]) -> str:
     single = ids[~np.repeat(long, lasts - firsts + 1)]
     if 2 * len(ranges) + len(single) > MAX_NUMBERS:
         raise MilvusError(f"{len(ids):,} scattered tiles are too many to be sent to a server")
-    return _either([*ranges, *([_among(ID, single)] if len(single) else [])])
+    return _either([*ranges, *([among(ID, single)] if len(single) else [])])
 
 
-def _among(field: str, numbers: NDArray[np.int64]) -> str:
+def among(field: str, numbers: NDArray[np.int64]) -> str:
+    """The expression that holds where a field is one of some numbers; of ids a server looks up nothing quicker."""
     return f"{field} in [{', '.join(map(str, numbers.tolist()))}]"
 
 
