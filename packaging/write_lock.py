@@ -49,13 +49,26 @@ def closure(names: list[str]) -> set[str]:
     return reached
 
 
+def standing(title: str) -> str:
+    """The lines the lock file has for a group that is not installed here: `build` lies in an environment of its own.
+
+    To renew that one, install the extra `build` into .venv for once.
+    """
+    text = (ROOT / "packaging" / "lock.txt").read_text("utf-8")
+    return text.partition(f"\n# {title}\n")[2].partition("\n\n")[0].rstrip("\n") + "\n"
+
+
 def lock_text() -> str:
     """The whole lock file."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     groups = {"to run": project["dependencies"], **project["optional-dependencies"]}
     known, written, parts = installed(), set(), [HEADER]
     for title, wanted in (("the installer", ["pip"]), *groups.items()):
-        names = closure([Requirement(text).name for text in wanted]) - written
+        asked = [Requirement(text).name for text in wanted]
+        if any(canonicalize_name(name) not in known for name in asked):
+            parts.append(f"\n# {title}\n{standing(title)}")
+            continue
+        names = closure(asked) - written
         written |= names
         lines = sorted((f"{known[n][0]}=={known[n][1]}\n" for n in names), key=str.lower)
         parts.append(f"\n# {title}\n{''.join(lines)}")
