@@ -36,6 +36,9 @@ def scan(
 
     Returns:
         Scores and ids [Q, min(k, rows)].
+
+    Raises:
+        IndexFolderError: the vectors are damaged.
     """
     total = halves.count if ids is None else len(ids)
     k = min(k, total)
@@ -48,7 +51,10 @@ def scan(
         parts: list[tuple[FloatArray, IdArray]] = []
         for first in range(0, len(queries), _QUERIES):
             report(done, total, "")
-            parts.append(_search(rows, queries[first : first + _QUERIES], min(k, len(rows))))
+            part = _search(rows, queries[first : first + _QUERIES], min(k, len(rows)))
+            # What is no number never answers; where too few rows are left, faiss gives the id -1.
+            halves.checked(np.where(part[1] < 0, np.nan, part[0]).astype(np.float32))
+            parts.append(part)
         near = np.concatenate([part[1] for part in parts])
         scores = np.concatenate([scores, np.concatenate([part[0] for part in parts])], axis=1)
         found = np.concatenate([found, numbers[near]], axis=1)
