@@ -43,7 +43,7 @@ class Plan:
         extents_m: of all the cuts that are read together for one tile, ``extent_m`` the nearest; empty where it is one.
         rows_m: the extents of tiles, where there is more than one at every place; ``extent_m`` is the least.
         places: rows before those without imagery are left out: places on the grid times extents, or pictures.
-        chunk: how many of them are encoded and kept together.
+        chunk: how many of them are encoded and kept together, after a few smaller chunks.
         minimum_valid: the share of a tile that must have imagery.
         made_by: program and version that began it.
     """
@@ -93,11 +93,28 @@ class Plan:
 
     @property
     def chunks(self) -> int:
-        return -(-self.places // self.chunk)
+        """How many chunks there are."""
+        ramp = self._ramp
+        if self.places <= ramp[-1]:
+            return next(number for number, end in enumerate(ramp) if self.places <= end)
+        return len(ramp) - 1 + -(-(self.places - ramp[-1]) // self.chunk)
 
     def chunk_range(self, chunk: int) -> tuple[int, int]:
         """First row of a chunk and the one after its last."""
-        return chunk * self.chunk, min((chunk + 1) * self.chunk, self.places)
+        ramp = self._ramp
+        if chunk < len(ramp) - 1:
+            return ramp[chunk], min(ramp[chunk + 1], self.places)
+        first = ramp[-1] + (chunk - len(ramp) + 1) * self.chunk
+        return first, min(first + self.chunk, self.places)
+
+    @property
+    def _ramp(self) -> tuple[int, ...]:
+        """Where the first chunks begin, and the first whole one: a few rows, so that the encoder has something at
+        once, then twice as many each time."""
+        ends = [0]
+        for halvings in (4, 3, 2, 1):
+            ends.append(ends[-1] + max(1, self.chunk >> halvings))
+        return tuple(ends)
 
 
 def read_plan(folder: Path) -> Plan:

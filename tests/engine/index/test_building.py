@@ -30,7 +30,7 @@ ROOT = Path(__file__).resolve().parents[3]
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Fourteen chunks in five files instead of one, so that there is something to be interrupted between."""
+    """Some chunks in some files instead of one, so that there is something to be interrupted between."""
     monkeypatch.setattr(parts, "_SEGMENT_BYTES", 3 * 32 * 2 * DIMENSION)
     monkeypatch.setattr(job, "_CHUNK_BYTES", 32 * 3 * PIXELS * PIXELS)
 

@@ -74,7 +74,7 @@ def _shard(path: Path, out: Path, number: int, of: int, **more) -> Path:
     return out
 
 
-@pytest.mark.parametrize("of", [1, 2, 3, 14])
+@pytest.mark.parametrize("of", [1, 2, 3, 18])
 @pytest.mark.parametrize("extents", [None, (20.0, 40.0)])
 def test_shares_make_the_index_that_one_build_makes(place, tmp_path: Path, of, extents) -> None:
     settings = Settings(extents_m=extents)
@@ -133,8 +133,8 @@ def test_shares_that_do_not_go_together(place, tmp_path: Path) -> None:
         merge_shards(out, [one, two])
     _shard(place, two, 2, 2)
     merge_shards(out, [one, two]).close()
-    with pytest.raises(IndexFolderError, match="too few for 15 shares"):
-        _shard(place, tmp_path / "x.share", 1, 15)
+    with pytest.raises(IndexFolderError, match="too few for 19 shares"):
+        _shard(place, tmp_path / "x.share", 1, 19)
 
 
 @pytest.fixture(scope="module")
