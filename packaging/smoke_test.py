@@ -40,6 +40,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
         help="nothing where packaging, needs, resources are proven",
     )
     parser.add_argument("--no-deb", action="store_true", help="leave the Debian package alone")
+    parser.add_argument("--no-archive", action="store_true", help="leave the archive alone")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -74,7 +75,7 @@ def main() -> int:
                 environ.pop(name, None)
             command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
             status = subprocess.run([*command, *places], env=environ).returncode
-        whole = options.build and not options.no_deb and os.geteuid() == 0
+        whole = options.build and not (options.no_deb or options.no_archive) and os.geteuid() == 0
         if status == 0 and whole and inputs.digest(ROOT) == before:
             inputs.record(ROOT)
         return status
@@ -102,7 +103,8 @@ def prove(options: argparse.Namespace) -> int:
         jail = make_jail(place / "home", hidden, os.environ["DISPLAY"])
         if not jail.cut_off:
             say("[jail] this system lets no program be cut off: network and sources stay in reach")
-        desk.play(lambda: prove_archive(desk, jail, options, place, pictures / "archive"))
+        if not options.no_archive:
+            desk.play(lambda: prove_archive(desk, jail, options, place, pictures / "archive"))
         deb = next(options.out.glob("*.deb"), None)
         if deb is None or options.no_deb or os.geteuid() != 0:
             say("[deb] left out: it takes root and a package")

@@ -71,7 +71,7 @@ class Desk:
             except BaseException as error:
                 failure.append(error)
             finally:
-                self._asked.put(self._application.quit)
+                self._asked.put(lambda: self._application.exit(0))  # quit() would close our window
 
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
@@ -86,7 +86,9 @@ class Desk:
 
         def do() -> tuple[int, int]:
             self._source.file = file
+            self._source.show()
             self._source.raise_()
+            QGuiApplication.clipboard().clear()
             spot = self._source.mapToGlobal(QPoint(70, 40))
             return spot.x(), spot.y()
 
