@@ -158,7 +158,11 @@ def _mask(filter: Filter, places: Places) -> Mask:
     mask = np.ones(places.count, np.bool_)
     if filter.near is not None:
         mask &= within_radius(places.centres(), *filter.near)
-    if filter.area is not None:
+    within = getattr(places, "within", None)
+    if filter.area is not None and within is not None and filter.near is None:
+        mask = np.zeros(places.count, np.bool_)
+        mask[within(filter.area)] = True
+    elif filter.area is not None:
         some = np.flatnonzero(mask) if filter.near is not None else slice(None)
         lats, lons = places.centres()
         inside = np.zeros(places.count, np.bool_)

@@ -85,6 +85,9 @@ def search_tiles(
         allowed: the tiles that may answer; None: all.
         report: raising :class:`engine.errors.Cancelled` from it ends the search.
     """
+    count *= max(1, len(index.manifest.extents_m))  # so many rows may lie at one place
+    if allowed is not None:
+        _ = allowed.count  # looking up who may answer is not the search's own time
     start = time.perf_counter()
     scores, tiles = index.search(queries, count, allowed, report)
     seconds = time.perf_counter() - start
@@ -136,8 +139,10 @@ def places_of(
     if manifest.kind != "street":
         apart = separation_m(manifest.extent_m, manifest.stride_m)
     picks = distinct(east, north, apart, count)
-    placed = smooth(manifest.extent_m, manifest.stride_m)
-    reach = NEIGHBOUR_STRIDES * manifest.stride_m if placed else 0.0
+    # Of several extents each is a surface of its own, and the rows at one place are one candidate.
+    extents = _extents_of(index, found.ids[picks])
+    placed = np.array([smooth(extent, manifest.stride_m) for extent in extents.tolist()])
+    reach = np.where(placed, NEIGHBOUR_STRIDES * manifest.stride_m, 0.0)
     stride = manifest.stride_m or 1.0  # on no grid there are no neighbours to measure in strides
     around = _neighbourhoods(
         lat[picks], lon[picks], index, queries, found.ids[picks], allowed, reach
@@ -176,6 +181,13 @@ def centres_of(
     return index.positions(ids)
 
 
+def _extents_of(index: Index, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Metres along the sides of tiles."""
+    if len(index.manifest.extents_m) > 1:
+        return np.array([tile.extent_m for tile in index.tiles(ids)], np.float32)
+    return np.full(len(ids), index.manifest.extent_m, np.float32)
+
+
 def _neighbourhoods(
     lat: NDArray[np.float64],
     lon: NDArray[np.float64],
@@ -183,17 +195,26 @@ def _neighbourhoods(
     queries: NDArray[np.float32],
     own: NDArray[np.int64],
     allowed: Allowed | None,
-    reach_m: float,
+    reach_m: NDArray[np.float64],
 ) -> list[Neighbourhood]:
-    """The tiles within ``reach_m`` of every position with their scores for all turns; with 0 only each place's own.
+    """The tiles of a place's extent within its ``reach_m``, with their scores for all turns; with 0 its own alone.
 
     One read of vectors for all together.
     """
     if not len(lat):
         return []
-    around = (
-        index.around(lat, lon, reach_m) if reach_m else [own[i : i + 1] for i in range(len(own))]
-    )
+    around = [own[i : i + 1] for i in range(len(own))]
+    wide = np.flatnonzero(reach_m)
+    if len(wide):
+        some = index.around(lat[wide], lon[wide], float(reach_m.max()))
+        for number, near in zip(wide.tolist(), some, strict=True):
+            around[number] = near
+        if len(index.manifest.extents_m) > 1:
+            mine = _extents_of(index, own)
+            around = [
+                near[_extents_of(index, near) == extent]
+                for near, extent in zip(around, mine, strict=True)
+            ]
     if allowed is not None:
         around = [near[allowed.contains(near)] for near in around]
     frame = LocalFrame(float(lat[0]), float(lon[0]))
