@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
 import tomllib
 from pathlib import Path
 
+from bootstrap import system
 from bootstrap.console import Console
 from bootstrap.environment import clean_environ, pinned
 from bootstrap.trouble import Trouble
@@ -33,6 +36,7 @@ def ensure(root: Path, folder: Path, console: Console) -> Path:
             f"{sys.executable} has no shared library, which the program would need.",
             "Run build.py with another Python: the system's own has one.",
         )
+    _ensure_tools(console)
     python = folder / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
     stamp = folder / "nadir-build.json"
     mark = hashlib.sha256((root / "packaging" / "lock.txt").read_bytes())
@@ -56,6 +60,34 @@ def ensure(root: Path, folder: Path, console: Console) -> Path:
             raise Trouble("The environment could not be made.", "\n".join(words))
     stamp.write_text(json.dumps(mark.hexdigest()), "utf-8")
     return python
+
+
+def _ensure_tools(console: Console) -> None:
+    """Have what the build takes from the system; where it may not be installed, say with which command."""
+    if sys.platform != "linux":
+        return
+    missing = []
+    if shutil.which("strip") is None or shutil.which("ld") is None:
+        missing.append("binutils")
+    if shutil.which("xz") is None:
+        missing.append("xz-utils")
+    library = sysconfig.get_config_var("INSTSONAME") or ""
+    inside = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib") / library
+    if not inside.is_file() and not _loads(library):  # Debian keeps it apart from the interpreter
+        missing.append(f"libpython{sys.version_info.major}.{sys.version_info.minor}")
+    if missing:
+        machine = system.this_system()
+        system.ensure_packages(
+            missing, "The build takes some packages of the system", machine, console
+        )
+
+
+def _loads(library: str) -> bool:
+    try:
+        ctypes.CDLL(library)
+    except OSError:
+        return False
+    return True
 
 
 def _pip(python: Path, *arguments: str) -> list[str]:
