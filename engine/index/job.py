@@ -146,7 +146,18 @@ def _picture_job(name: str, source: PictureSource, encoder: TileEncoder, setting
         kind=rows.kind,
         extent_m=min(rows.extents_m, default=0.0),
     )
-    return Job(plan, source, facts_of(source, plan, rows.extents_m, rows.left_out), lambda _: rows)
+    facts = facts_of(source, plan, rows.extents_m, rows.left_out)
+    if note := _extent_note(rows.extents_m, encoder.card.tile_extents_m):
+        facts = replace(facts, notes=(*facts.notes, note))
+    return Job(plan, source, facts, lambda _: rows)
+
+
+def _extent_note(extents_m: Sequence[float], card_m: Sequence[float]) -> str:
+    """What to know where a dataset's tiles show much more or less ground than the encoder has learned from."""
+    if not extents_m or min(card_m) / 1.2 <= min(extents_m) <= max(extents_m) <= 1.2 * min(card_m):
+        return ""
+    said = " to ".join(f"{e:g}" for e in dict.fromkeys((min(extents_m), max(extents_m))))
+    return f"these tiles show {said} m of ground; the encoder has learned from tiles of {min(card_m):g} m"
 
 
 def _plan(

@@ -7,6 +7,7 @@ file makes this slow. Other formats are opened by Pillow, unread.
 from __future__ import annotations
 
 import io
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -30,8 +31,21 @@ _SAVE_AGAIN = "Try the original, or save it again as a JPEG"
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD8)))
 
 
-def glance(path: Path) -> PhotoFacts:
-    """The facts of a picture, as :func:`engine.photo.read_photo` gives them, without reading it.
+@dataclass(frozen=True)
+class Glance:
+    """What a picture's head says.
+
+    Args:
+        facts: as :func:`engine.photo.read_photo` gives them.
+        magnetic: its heading is from magnetic north.
+    """
+
+    facts: PhotoFacts
+    magnetic: bool
+
+
+def glance(path: Path) -> Glance:
+    """Look at a picture's head without reading it.
 
     Raises:
         PhotoError: it is no picture that can be read, or too large or small to be one.
@@ -49,7 +63,9 @@ def glance(path: Path) -> PhotoFacts:
         raise PhotoError(
             f"the file could not be read ({(error.strerror or str(error)).lower()})", path
         ) from error
-    return facts_of(decoded)[0]
+    facts, direction = facts_of(decoded)[0], exif_reader.image_direction(decoded.exif)
+    magnetic = facts.heading_source == "exif" and direction is not None and direction[1]
+    return Glance(facts, magnetic)
 
 
 def check_head(stream: BinaryIO) -> None:

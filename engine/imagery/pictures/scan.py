@@ -93,9 +93,10 @@ def scan(path: Path, kind: Kind | None, extent_m: float | None, report: Report) 
     facts = Facts.unknown(len(listing.files))
     said = _read_tables(listing.tables, names, root, facts)
     vigor = np.zeros(len(listing.files), np.bool_)
+    magnetic = 0
     if not path.is_file():
         _read_names(listing.files, facts, vigor)
-        _read_exif(listing.files, root, facts, report)
+        magnetic = _read_exif(listing.files, root, facts, report)
     conflicts = [listing.files[n] for n in facts.conflicts]
     placed = np.isfinite(facts.lat) & np.isfinite(facts.lon)
     placed[list(facts.conflicts)] = False
@@ -111,6 +112,9 @@ def scan(path: Path, kind: Kind | None, extent_m: float | None, report: Report) 
         _left_out(
             "without a place", [listing.files[n] for n in unplaced if n not in facts.conflicts]
         ),
+        f"Headings from magnetic north, which were not corrected: {magnetic:,}."
+        if magnetic and kind == "street"
+        else "",
         _left_out("with two places in the tables", conflicts),
         _left_out("larger than 128 MB", listing.huge),
         _left_out("linking out of the folder", listing.links),
@@ -200,16 +204,22 @@ def _read_names(files: Sequence[str], facts: Facts, vigor: NDArray[np.bool_]) ->
         )
 
 
-def _read_exif(files: Sequence[str], root: Path, facts: Facts, report: Report) -> None:
-    """Places of photos by their own GPS, where nothing else says one; and where they looked."""
+def _read_exif(files: Sequence[str], root: Path, facts: Facts, report: Report) -> int:
+    """Places of photos by their own GPS, where nothing else says one; and where they looked.
+
+    Returns:
+        how many headings are from magnetic north.
+    """
+    magnetic = 0
     unknown = np.flatnonzero(np.isnan(facts.lat) & (facts.kind != AERIAL))
     for done, number in enumerate(unknown.tolist()):
         if done % 100 == 0:
             report(done, len(unknown), f"Reading EXIF: {done:,} of {len(unknown):,} photos")
         try:
-            told = glance(root / files[number])
+            seen = glance(root / files[number])
         except PhotoError:
             continue
+        told = seen.facts
         if told.latitude is None or told.longitude is None:
             continue
         if on_earth(told.latitude, told.longitude) is None:
@@ -218,6 +228,8 @@ def _read_exif(files: Sequence[str], root: Path, facts: Facts, report: Report) -
         facts.kind[number] = STREET
         if told.heading_deg is not None:
             facts.heading_deg[number] = told.heading_deg
+            magnetic += seen.magnetic
+    return magnetic
 
 
 # What it is ----------------------------------------------------------------------------------------------------
@@ -314,7 +326,7 @@ def _are_vigor_size(root: Path, files: Sequence[str]) -> bool:
     """Whether pictures, a sample of them where there are many, are of VIGOR's size; resized ones show what they may."""
     for number in np.unique(np.linspace(0, len(files) - 1, _SAMPLE).round().astype(int)):
         try:
-            facts = glance(root / files[int(number)])
+            facts = glance(root / files[int(number)]).facts
         except PhotoError:
             continue  # told when it is read
         if (facts.width, facts.height) != (VIGOR_PIXELS, VIGOR_PIXELS):

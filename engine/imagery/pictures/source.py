@@ -254,7 +254,7 @@ class PictureFolder:
         extents = self._found.extent_m
         middle = int(np.argsort(extents, kind="stable")[len(extents) // 2])
         try:
-            facts = glance(self._found.root / self._found.files[middle])
+            facts = glance(self._found.root / self._found.files[middle]).facts
         except PhotoError:
             return 0.0
         return float(extents[middle]) / max(facts.width, 1)

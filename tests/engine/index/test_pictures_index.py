@@ -14,7 +14,7 @@ import pytest
 from engine.cli import main
 from engine.encoder import Encoder, open_encoder
 from engine.encoder.preprocess import shape_tiles
-from engine.errors import EncoderError, ImageryError
+from engine.errors import Cancelled, EncoderError, ImageryError
 from engine.imagery import open_source
 from engine.imagery.pictures import open_pictures
 from engine.index import Index, area_from_geojson, build_index, verify_index
@@ -23,6 +23,7 @@ from engine.localize import Query, explain, localize
 from engine.localize.export import WRITERS
 from engine.photo import read_photo
 from tests.engine.datasets.pictures import picture
+from tests.engine.index.places import contents
 from tests.linear_encoder import save_linear_encoder
 from tests.street_encoder import save_street_encoder
 
@@ -335,3 +336,37 @@ def test_real_photos_against_real_photos(realdata: Path, tmp_path: Path) -> None
             result = localize(Query(read_photo(tmp_path / "q.jpg")), encoder, index)
             assert result.best is not None and result.best.picture == source.file_name(number)
             assert result.best.picture_heading_deg == pytest.approx(source.headings()[number])
+
+
+@pytest.mark.parametrize("at", [1, 3, 5, 8])
+def test_a_build_that_is_stopped_goes_on_and_ends_the_same(
+    home: Path, encoder: Encoder, tmp_path: Path, at: int
+) -> None:
+    source = open_pictures(home / "photos")
+    build_index(tmp_path / "whole.index", source, encoder).close()
+    told = 0
+
+    def stop(done: int, total: int, text: str) -> None:
+        nonlocal told
+        told += 1
+        if told == at:
+            raise Cancelled
+
+    out = tmp_path / "stopped" / "whole.index"
+    out.parent.mkdir()
+    with pytest.raises(Cancelled):
+        build_index(out, source, encoder, report=stop)
+    build_index(out, source, encoder).close()
+    assert contents(out) == contents(tmp_path / "whole.index")
+
+
+def test_tiles_much_wider_than_what_was_learned_are_remarked_on(tmp_path: Path) -> None:
+    save_linear_encoder(tmp_path / "tiles.encoder")
+    encoder = open_encoder(tmp_path / "tiles.encoder", threads=1, gpu=False)
+    for number in range(2):
+        picture(tmp_path / "tiles" / f"t_60.200{number}_24.9001.png", number, (64, 64))
+    learned = min(encoder.card.tile_extents_m)
+    for factor, said in ((1.1, False), (3.0, True)):
+        source = open_source(tmp_path / "tiles", extent_m=factor * learned)
+        with build_index(tmp_path / f"{factor}.index", source, encoder) as index:
+            assert ("has learned from tiles of" in " ".join(index.manifest.notes)) is said
