@@ -21,7 +21,7 @@ from app.library.sections import Row, Section, Table
 from app.theme import STEP
 from app.widgets import Elided, label, rule
 
-LONG = 40  # characters without a space that no line would hold: such texts get a line that scrolls
+LONG = 24  # characters without a space that no line would hold: such texts get a line that scrolls
 NAME_WIDTH = 104
 LONG_NAME = 20  # characters of a name that is cut in its middle
 
@@ -59,7 +59,8 @@ class Card(QWidget):
         column.setContentsMargins(0, 3 * STEP, 0, 2 * STEP)
         column.setSpacing(2 * STEP)
         column.addWidget(rule())
-        heading = label(section.title, bold=True)
+        heading = Elided(section.title)
+        heading.setProperty("weight", "bold")
         heading.setContentsMargins(0, STEP, 0, 0)
         column.addWidget(heading)
         if section.rows:

@@ -111,9 +111,8 @@ def ground_of_build(plan: Plan, report: Report) -> Ground:
         ImageryError: the imagery cannot be read any more.
     """
     ground = look_at(Path(plan.imagery), report).ground
-    area = area_of(plan.area)
-    if area is not None:
-        ground.chosen = plain([ring for polygon in area.polygons for ring in polygon])
+    if plan.area is not None:
+        ground.chosen = rings_of(plan.area)
         if plan.allow:  # of a server there is nothing to be seen yet but where it will be
             ground.area = replace(ground.area, bounds=box_of(ground.chosen))
     return ground
@@ -286,6 +285,12 @@ def square_around(lat: float, lon: float, side_m: float) -> Chosen:
     geometry = polygon_of([corners])
     assert geometry is not None
     return Chosen(geometry, [corners])
+
+
+def rings_of(geometry: dict[str, Any]) -> Rings:
+    """The rings of a geometry that :func:`polygon_of` or a file gave."""
+    area = area_of(geometry)
+    return plain([ring for polygon in area.polygons for ring in polygon]) if area else []
 
 
 def box_of(rings: Rings) -> Bounds:

@@ -24,7 +24,7 @@ from app.library.card import Card
 from app.library.flow import flow_of
 from app.library.model import Entry, Library
 from app.library.sections import ENCODER, INDEX, lead, sections
-from app.library.words import build_at_length, kind_name, size, state_name, why_failed
+from app.library.words import build_at_length, can_go_on, kind_name, size, state_name, why_failed
 from app.notices import headline_of, remedy_of
 from app.theme import STEP
 from app.widgets import IconLabel, label
@@ -265,6 +265,8 @@ class Problem(QFrame):
 class BuildPanel(QFrame):
     """How a build stands, and what can be done about it."""
 
+    change_asked = Signal(object)  # a Build whose plan cannot be carried out
+
     def __init__(self, library: Library) -> None:
         super().__init__()
         self._library = library
@@ -283,6 +285,10 @@ class BuildPanel(QFrame):
         self.resume = QPushButton(self.tr("Resume"))
         self.resume.setIcon(icon("play"))
         self.resume.clicked.connect(self._resume)
+        self.change = QPushButton(self.tr("Change…"))
+        self.change.setIcon(icon("reset"))
+        self.change.setToolTip(self.tr("Set it up anew, with what was chosen"))
+        self.change.clicked.connect(self._change)
         self.discard = QPushButton(self.tr("Cancel and delete…"))
         self.discard.setIcon(icon("trash"))
         self.discard.clicked.connect(self._discard)
@@ -292,7 +298,9 @@ class BuildPanel(QFrame):
         column.addWidget(self.state)
         column.addWidget(self.bar)
         column.addWidget(self.text)
-        column.addWidget(flow_of(self.pause, self.resume, self.discard, spacing=2 * STEP))
+        column.addWidget(
+            flow_of(self.pause, self.resume, self.change, self.discard, spacing=2 * STEP)
+        )
         self.hide()
 
     def show_build(self, build: Build) -> None:
@@ -316,6 +324,10 @@ class BuildPanel(QFrame):
         self.pause.setEnabled(not busy and state != State.PAUSING)
         self.resume.setVisible(not build.live and state != State.DONE)
         self.resume.setEnabled(not busy)
+        hopeless = failed and not can_go_on(build)
+        self.resume.setVisible(self.resume.isVisibleTo(self) and not hopeless)
+        self.change.setVisible(hopeless)
+        self.change.setEnabled(not busy)
         self.discard.setEnabled(not busy)
         if held is not None and not (held.isVisibleTo(self) and held.isEnabled()):
             (self.pause if build.live else self.resume).setFocus()
@@ -327,6 +339,10 @@ class BuildPanel(QFrame):
     def _resume(self) -> None:
         if self._build is not None:
             self._library.resume(self._build)
+
+    def _change(self) -> None:
+        if self._build is not None:
+            self.change_asked.emit(self._build)
 
     def _discard(self) -> None:
         build = self._build

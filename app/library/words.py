@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
 
 from PySide6.QtCore import QCoreApplication, QDate, QLocale
@@ -12,6 +13,7 @@ from engine.geo import Bounds
 from engine.library import Check, Item
 
 translate = QCoreApplication.translate
+_RESUME = re.compile(r"(,? and|\.)? ?continue with:? nadir index build --resume", re.IGNORECASE)
 
 
 def size(bytes_: float) -> str:
@@ -177,12 +179,20 @@ def _done(build: Build) -> str:
     return words.format(*(f"{number:,}" for number in story.rows))
 
 
+def can_go_on(build: Build) -> bool:
+    """Whether going on may help where a build failed: after a full disk or a crash, not where its plan is wrong."""
+    story = build.story
+    return story.phase != "error" or not story.problem or bool(_RESUME.search(story.remedy))
+
+
 def why_failed(build: Build) -> tuple[str, str]:
     """Why a build failed, and what to do."""
     story = build.story
     again = translate("Library", "What is done is kept; Resume goes on from there.")
     if story.phase == "error" and story.problem:
-        return sentence(story.problem), f"{sentence(story.remedy)} {again}".strip()
+        remedy = _RESUME.sub("", story.remedy)  # said for the command line
+        parts = [sentence(remedy), again if can_go_on(build) else ""]
+        return sentence(story.problem), " ".join(part for part in parts if part)
     last = complaint(build.errors)
     headline = translate("Library", "The build ended without having said why.")
     return (sentence(last), again) if last else (headline, again)

@@ -9,6 +9,7 @@ from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import QFileDialog, QHBoxLayout, QMenu, QSplitter, QStackedWidget, QWidget
 
 from app.intake import Arrived
+from app.library.builds import Build
 from app.library.ground import GroundMap
 from app.library.import_page import ImportPage
 from app.library.importing import ENDINGS
@@ -67,6 +68,7 @@ class LibraryWorkspace(QWidget):
         self.list.kind_changed.connect(self.refresh)
         self.list.add_asked.connect(self.ask_for_items)
         self.page.used.connect(self.used)
+        self.page.build.change_asked.connect(self._change)
         self.new.start_asked.connect(library.begin)
         library.chosen_changed.connect(self.refresh)
         library.changed.connect(self.refresh)
@@ -96,6 +98,13 @@ class LibraryWorkspace(QWidget):
         elif not making:
             self.ground.show_entry(entry)
         self.page.refresh()
+
+    def _change(self, build: Build) -> None:
+        """The form again, with what was asked of a build that cannot be carried out."""
+        plan = build.plan
+        self._library.discard(build)
+        self._library.show("new")
+        self.new.fill(plan)
 
     def _say_empty(self) -> None:
         if not self._library.loaded:

@@ -104,7 +104,7 @@ def test_from_a_dropped_geotiff_to_a_located_photo(
     frame = LocalFrame(sights.lat, sights.lon)
     corners = [driver.point(*map(float, frame.to_wgs84(*spot))) for spot in ((-30, 30), (30, -30))]
     drag(driver.target, *corners)
-    qtbot.waitUntil(lambda: new.area is not None, timeout=SOON)
+    qtbot.waitUntil(lambda: new.areas.chosen is not None, timeout=SOON)
     qtbot.waitUntil(lambda: new._outlook is not None and form.start.isEnabled(), timeout=LATER)
     assert new._outlook is not None and 100 < new._outlook.tiles < 0.5 * whole.tiles
     assert not form.box.isChecked(), "what was drawn stays until another is asked for"
@@ -233,10 +233,8 @@ def test_what_is_wrong_is_said_before_a_start(
     form.extents.clear()
     far = {"type": "Polygon", "coordinates": [[[0, 0], [0.1, 0], [0.1, 0.1], [0, 0]]]}
     (tmp_path / "far.geojson").write_text(json.dumps(far))
-    new.set_area_file(tmp_path / "far.geojson")
-    new._mode = "file"
-    qtbot.waitUntil(lambda: new.area is not None, timeout=SOON)
-    new._changed()
+    new.areas.set_file(tmp_path / "far.geojson")
+    qtbot.waitUntil(lambda: new.areas.chosen is not None, timeout=SOON)
     qtbot.waitUntil(lambda: not new._reckoning, timeout=LATER)
     assert not form.start.isEnabled()
     assert "no tile" in form.estimate.text() or form.problem.isVisible()
@@ -251,7 +249,7 @@ def test_a_place_typed_in_is_an_area(window: MainWindow, sights: Sights, root: P
     new, form = shelves.new, shelves.new.form
     before = new._outlook
     QTest.mouseClick(form.area.button("around"), CLICK)
-    assert new.area is None and not form.start.isEnabled()
+    assert new.areas.chosen is None and not form.start.isEnabled()
     form.across.setValue(0.1)
     form.place.setFocus()
     QTest.keyClicks(form.place, f"{sights.lat:.6f}, {sights.lon:.6f}")
@@ -307,3 +305,28 @@ def test_a_server_is_asked_only_after_the_word_was_given(
     with Index.open(out) as built:
         assert built.manifest.count > 10
     qtbot.waitUntil(lambda: not (root / builds.BUILDS / "fetched town").exists(), timeout=SOON)
+
+
+def test_a_plan_that_cannot_be_carried_out_is_changed(
+    window: MainWindow, sights: Sights, root: Path, qtbot
+) -> None:
+    shelves = opened(window, root, qtbot)
+    imagery = str(sights.folder / "imagery.tif")
+    plan = builds.Plan("too wide", imagery, str(sights.encoder), extents_m=(900.0,))
+    window.library.begin(plan, 0)
+    qtbot.waitUntil(lambda: bool(window.library.builds), timeout=SOON)
+    build = only_build(window)
+    qtbot.waitUntil(lambda: build.state == State.FAILED, timeout=LATER)
+    panel = shelves.page.build
+    qtbot.waitUntil(panel.change.isVisible, timeout=SOON)
+    assert "900 m" in panel.text.text() and "Resume" not in panel.text.text()
+    assert not panel.resume.isVisible()
+    QTest.mouseClick(panel.change, CLICK)
+    form = shelves.new.form
+    assert shelves.stack.currentWidget() is shelves.new and form.extents.text() == "900"
+    qtbot.waitUntil(lambda: builds.find_builds(root) == [], timeout=SOON)
+    qtbot.waitUntil(lambda: not shelves.new._reckoning, timeout=LATER)
+    assert not form.start.isEnabled()
+    form.extents.clear()
+    qtbot.waitUntil(form.start.isEnabled, timeout=LATER)
+    assert form.name.text() == "too wide"
