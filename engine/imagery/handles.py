@@ -11,6 +11,7 @@ from pathlib import Path
 import rasterio
 from rasterio.io import DatasetReader
 
+from engine.errors import ImageryError
 from engine.imagery.guard import NO_ADDRESS
 
 MOST_IDLE = 48  # systems allow 256 open files and more; other parts of the program need some
@@ -43,7 +44,7 @@ class Handles:
         """Lend a dataset of ``path``, opened with ``opener`` where none is idle."""
         with self._lock:
             if self._closed:
-                raise ValueError("the imagery was closed")
+                raise ImageryError("the imagery was closed while it was read", path)
             waiting = self._idle.get(path)
             dataset = waiting.pop() if waiting else None
             if dataset is not None:

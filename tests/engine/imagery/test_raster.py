@@ -8,9 +8,13 @@ import warnings
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import rasterio
 from affine import Affine
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
 from rasterio.enums import ColorInterp
 
@@ -289,3 +293,156 @@ def test_one_huge_compressed_piece_is_refused_before_it_is_decoded(tmp_path: Pat
         pass
     assert path.stat().st_size < 10_000
     assert "cannot be read part by part" in _refused(path)
+
+
+def test_ground_control_points_alone_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "points.tif"
+    points = [
+        GroundControlPoint(row, column, 9.0 + column / 1e4, 45.0 - row / 1e4)
+        for row, column in ((0, 0), (0, SIZE), (SIZE, 0), (SIZE, SIZE))
+    ]
+    with rasterio.open(
+        path, "w", driver="GTiff", width=SIZE, height=SIZE, count=3, dtype="uint8", crs=None
+    ) as file:
+        file.write(np.full((3, SIZE, SIZE), 9, np.uint8))
+        file.gcps = (points, CRS.from_epsg(4326))
+    assert "ground control points" in _refused(path)
+    assert "gdalwarp" in _refused(path)
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_half_a_place_is_said_which_half(tmp_path: Path) -> None:
+    bands = np.full((3, SIZE, SIZE), 9, np.uint8)
+    with rasterio.open(
+        tmp_path / "a.tif",
+        "w",
+        driver="GTiff",
+        width=SIZE,
+        height=SIZE,
+        count=3,
+        dtype="uint8",
+        transform=PLACED,
+    ) as file:
+        file.write(bands)
+    assert "no coordinate system" in _refused(tmp_path / "a.tif")
+    with rasterio.open(
+        tmp_path / "b.tif",
+        "w",
+        driver="GTiff",
+        width=SIZE,
+        height=SIZE,
+        count=3,
+        dtype="uint8",
+        crs=UTM,
+    ) as file:
+        file.write(bands)
+    assert "no transform" in _refused(tmp_path / "b.tif")
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_world_file_places_a_picture(tmp_path: Path) -> None:
+    plain = tmp_path / "a.tif"
+    shape = {"width": SIZE, "height": SIZE, "count": 3, "dtype": "uint8"}
+    with rasterio.open(plain, "w", driver="GTiff", crs=UTM, **shape) as file:
+        file.write(np.full((3, SIZE, SIZE), 9, np.uint8))
+    t = PLACED
+    corner = t @ (0.5, 0.5)
+    plain.with_suffix(".tfw").write_text(
+        "\n".join(map(repr, (t.a, t.d, t.b, t.e, corner[0], corner[1])))
+    )
+    with open_imagery(plain) as source:
+        assert source.bounds.centre == pytest.approx((LAT, LON), abs=1e-6)
+
+
+def test_values_that_are_no_colours(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.zeros((1, 8, 8), np.complex64), UTM, PLACED)
+    assert "complex numbers" in _refused(path)
+
+
+@pytest.mark.parametrize("kind", ["int8", "int32", "uint32", "float32", "uint16"])
+def test_one_band_of_any_kind_and_five_of_them(tmp_path: Path, kind: str) -> None:
+    for count in (1, 2, 5):
+        bands = np.stack([_ramp(1, 100, kind)] * count)
+        pixels, share, _ = _cut(write_raster(tmp_path / f"{count}.tif", bands, UTM, PLACED))
+        assert share == 1
+        assert (np.diff(pixels[16, :, 0].astype(int)) >= 0).all() and np.ptp(pixels) > 20
+
+
+def test_grey_with_alpha(tmp_path: Path) -> None:
+    alpha = np.zeros((SIZE, SIZE), np.uint8)
+    alpha[:, SIZE // 2 :] = 255
+    bands = np.stack([np.full((SIZE, SIZE), 77, np.uint8), alpha])
+    path = write_raster(
+        tmp_path / "a.tif", bands, UTM, PLACED, photometric="MINISBLACK", alpha="YES"
+    )
+    pixels, share, _ = _cut(path)
+    assert share == pytest.approx(0.5, abs=0.02)
+    assert (pixels[:, 17:] == 77).all()
+
+
+def test_a_claim_of_a_huge_raster_costs_nothing(tmp_path: Path) -> None:
+    """Sparse, a million pixels a side: what is asked for is read, and no more."""
+    path = tmp_path / "claim.tif"
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        width=1_000_000,
+        height=1_000_000,
+        count=3,
+        dtype="uint8",
+        crs=UTM,
+        transform=raster_transform(UTM, LAT, LON, 0.3, 1_000_000),
+        tiled=True,
+        compress="deflate",
+        sparse_ok=True,
+        bigtiff="YES",
+        blockxsize=4096,
+        blockysize=4096,
+    ):
+        pass
+    before = psutil.Process().memory_info().rss
+    with open_imagery(path) as source:
+        for extent in (50.0, 5_000.0):
+            _, share = source.cut(LAT, LON, extent, 64)
+            assert share == 1
+    assert psutil.Process().memory_info().rss - before < 900e6
+
+
+def test_a_file_that_must_not_be_read(tmp_path: Path) -> None:
+    path = write_raster(tmp_path / "a.tif", np.full((3, SIZE, SIZE), 9, "u1"), UTM, PLACED)
+    source = open_imagery(path)
+    path.unlink()
+    source.close()
+    with pytest.raises(ImageryError, match=r"a\.tif: it can no longer be read"):
+        source.fingerprint()
+    with pytest.raises(ImageryError):
+        source.cut(LAT, LON, 8.0, 8)
+
+
+@settings(max_examples=80, deadline=None)
+@given(st.data())
+def test_files_with_anything_changed_in_them_are_read_or_refused(tmp_path_factory, data) -> None:
+    """No crash, no endless work, no other error; a file and a folder that has it."""
+    folder = tmp_path_factory.mktemp("bent")
+    bands = np.random.default_rng(0).integers(0, 255, (3, 40, 40), dtype=np.uint8)
+    compress = data.draw(st.sampled_from(["none", "deflate", "lzw", "jpeg", "packbits"]))
+    good = write_raster(
+        folder / "good.tif", bands, UTM, raster_transform(UTM, LAT, LON, 1.0, 40), compress=compress
+    )
+    raw = bytearray(good.read_bytes())
+    head = data.draw(st.booleans())
+    for _ in range(data.draw(st.integers(1, 6))):
+        at = data.draw(st.integers(0, min(len(raw), 700 if head else len(raw)) - 1))
+        raw[at] = data.draw(st.integers(0, 255))
+    if data.draw(st.booleans()):
+        del raw[data.draw(st.integers(0, len(raw))) :]
+    (folder / "bent.tif").write_bytes(bytes(raw))
+    for path in (folder / "bent.tif", folder):
+        try:
+            with open_imagery(path) as source:
+                tile, share = source.cut(LAT, LON, 30.0, 16)
+                source.cut(LAT, LON, 600.0, 16)
+            assert tile.shape == (16, 16, 3) and 0 <= share <= 1
+        except ImageryError as error:
+            assert error.path is not None and "\n" not in str(error)
