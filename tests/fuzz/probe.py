@@ -234,6 +234,7 @@ def main(sample: Path, outside: Path) -> None:
     watch, neighbours = Watch(), Neighbours(outside)
     _limit_memory()
     signal.signal(signal.SIGALRM, _late)
+    print(json.dumps("ready"), flush=True)
     for line in sys.stdin:
         path = Path(line.rstrip("\n"))
         watch.folder, watch.seen = os.path.abspath(path), []

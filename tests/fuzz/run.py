@@ -9,6 +9,7 @@ import selectors
 import shutil
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,35 +46,42 @@ class Probe:
     def __init__(self, sample: Path, outside: Path) -> None:
         self._arguments = (str(sample), str(outside))
         self._process: subprocess.Popen[str] | None = None
+        self._said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the probe; a pipe would run full
 
     def ask(self, index: Path) -> str:
         """Its answer; "fault: ..." where it died or did not answer in time."""
-        process = self._process
-        if process is None:
-            environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-            process = self._process = subprocess.Popen(
-                [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.probe", *self._arguments],
-                cwd=ROOT,
-                env=environment,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-        assert process.stdin is not None and process.stdout is not None
-        try:
-            process.stdin.write(f"{index}\n")
-            process.stdin.flush()
-        except BrokenPipeError:
-            return f"fault: it does not start: {self.close()}"
+        if self._process is None:
+            self._process = self._started()
+            ready = self._line(300)
+            if ready != "ready":
+                return f"fault: it does not start: {ready}"
+        stdin = self._process.stdin
+        assert stdin is not None
+        stdin.write(f"{index}\n")
+        stdin.flush()
+        return self._line(SECONDS + 30)
+
+    def _started(self) -> subprocess.Popen[str]:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        return subprocess.Popen(
+            [sys.executable, "-X", "faulthandler", "-m", "tests.fuzz.probe", *self._arguments],
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._said,
+            text=True,
+        )
+
+    def _line(self, seconds: float) -> str:
+        """What it says next."""
+        assert self._process is not None and self._process.stdout is not None
         with selectors.DefaultSelector() as selector:
-            selector.register(process.stdout, selectors.EVENT_READ)
-            if not selector.select(SECONDS + 20):
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            if not selector.select(seconds):
                 return f"fault: it hangs: {self.close()}"
-        line = process.stdout.readline()
-        if not line:
-            return f"fault: it died: {self.close()}"
-        return json.loads(line)
+        line = self._process.stdout.readline()
+        return json.loads(line) if line else f"fault: it died: {self.close()}"
 
     def close(self) -> str:
         """End it; what it said last."""
@@ -82,7 +90,11 @@ class Probe:
             return ""
         if process.poll() is None:
             process.kill()
-        _, said = process.communicate()
+        process.communicate()
+        self._said.seek(0)
+        said = self._said.read()
+        self._said.seek(0)
+        self._said.truncate()
         return f"exit code {process.returncode}\n{said[-3000:]}"
 
 
