@@ -25,6 +25,17 @@ if TYPE_CHECKING:
     from engine.imagery.server import Estimate, Fetched, Server, Service
 
 _SERVER_HELP = "NAME.server.json, an address with {z}, {x} and {y} (or {-y}, {q}, {s}), or the address of a WMTS or WMS"
+_EXAMPLE = """\
+A server is described in NAME.server.json, of which only kind and url must be there:
+  {
+    "kind": "xyz", "url": "https://{s}.tiles.example.org/{z}/{x}/{y}.jpg", "subdomains": ["a", "b"],
+    "name": "Example", "attribution": "(c) Example", "licence": "CC-BY-4.0", "terms": "https://example.org/terms",
+    "zooms": [0, 19], "tile_pixels": 256, "bounds": [west, south, east, north], "rate": 5, "parallel": 2
+  }
+For kind "wmts" and "wms", url is where its capabilities are; layer, style, matrix_set, crs, version, format and
+dimensions choose among what it has. Only hosts given with --allow are asked. What came is kept until all is there:
+after an error or an interruption, run the same again.
+"""
 _ASKED_FIRST = 20_000  # tiles that are fetched without being asked for by number
 
 
@@ -54,7 +65,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     info.add_argument("--json", action="store_true", help="all facts, with the outline as GeoJSON")
     _add_asking(info)
     info.set_defaults(run=run_info)
-    fetch = verbs.add_parser("fetch", help="fetch the tiles of an area from a server into a file")
+    fetch = verbs.add_parser(
+        "fetch",
+        help="fetch the tiles of an area from a server into a file",
+        epilog=_EXAMPLE,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     fetch.add_argument("server", metavar="SERVER", help=_SERVER_HELP)
     fetch.add_argument("--area", type=Path, required=True, metavar="GEOJSON", help="these polygons")
     fetch.add_argument(

@@ -182,7 +182,8 @@ class Door:
         except (OSError, http.client.HTTPException, ValueError, AttributeError) as error:
             if time.monotonic() - started >= self._limits.whole_s:
                 raise TimeoutError("it took too long") from error
-            if isinstance(error, ValueError | AttributeError):
+            # (A certificate that is not trusted is an OSError and a ValueError.)
+            if not isinstance(error, OSError | http.client.HTTPException):
                 raise http.client.HTTPException(str(error)) from error
             raise
         finally:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+import rasterio
+from rasterio.errors import CRSError
 
 from engine.errors import ImageryError, printable
 from engine.imagery.safe_xml import MOST_BYTES, Node, XmlError, parse_xml
@@ -30,13 +33,25 @@ def connect(server: Server, allowed_hosts: Iterable[str], limits: Limits | None 
     allowed = AllowedHosts(tuple(allowed_hosts))
     with Door(allowed, limits) as door:
         root = _capabilities(server, door)
+    make = _maker(server)
+    try:
+        with (
+            rasterio.Env()
+        ):  # so that GDAL writes nothing of coordinate systems that it does not know
+            return make(server, root)
+    except (ValueError, ArithmeticError, LookupError, CRSError) as error:
+        host = printable(server.hosts[0])
+        raise ServerRefusal(f"{host} gave capabilities that mean nothing", None) from error
+
+
+def _maker(server: Server) -> Callable[[Server, Node], Service]:
     if server.kind == "wmts":
         from engine.imagery.server.wmts import wmts_service
 
-        return wmts_service(server, root)
+        return wmts_service
     from engine.imagery.server.wms import wms_service
 
-    return wms_service(server, root)
+    return wms_service
 
 
 def with_query(url: str, values: dict[str, str]) -> str:

@@ -19,6 +19,7 @@ from engine.imagery.tile_grid import WEB_MERCATOR, Level, TileGrid
 FloatArray = NDArray[np.float64]
 _PIECE = 0.25  # of a tile: how finely an area's edges are followed
 _MOST_PIECES = 8_000_000
+_FARTHEST = 2.0**50  # tiles
 _FURTHEST = 85.0511287  # degrees; where web mercator ends
 # Bytes a pixel of aerial tiles as servers send them, measured on a few cities; a guess to plan with.
 _BYTES_A_PIXEL = {"jpg": 0.3, "webp": 0.22, "png": 1.6, "": 0.4}
@@ -158,7 +159,7 @@ def _to_grid(grid: TileGrid, level: Level, ring: FloatArray) -> FloatArray:
         x, y = project(WGS84, grid.crs, lons, lats)
     wide, high = level.tile_span
     placed = np.column_stack([(x - level.west) / wide, (level.north - y) / high])
-    if not np.isfinite(placed).all():
+    if not (np.abs(placed) < _FARTHEST).all():  # nor where it is no number
         raise ImageryError("the area reaches beyond the server's coordinate system", None)
     return placed
 

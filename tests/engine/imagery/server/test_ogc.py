@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import random
+import re
 from itertools import pairwise
 from pathlib import Path
 from xml.sax.saxutils import escape
@@ -27,6 +29,7 @@ from engine.imagery.server import (
     fetch,
     server_of,
 )
+from engine.imagery.server.plan import plan_tiles
 from tests.engine.imagery.map_tiles import EDGE, Square, picture, ramp
 from tests.engine.imagery.rasters import WGS84
 from tests.engine.imagery.test_pyramid import errors
@@ -395,6 +398,46 @@ def test_capabilities_that_mean_harm_or_nothing(text: str, kind: str) -> None:
             connect(Server(kind, site.url), [site.host])  # pyright: ignore[reportArgumentType]
         assert len(str(caught.value)) < 400 and "root:" not in str(caught.value)
         assert len(site.asked) == 1
+
+
+JUNK = (
+    "", "nan", "inf", "-1", "0", "1e400", "9" * 20, "EPSG:1", "EPSG:4978", "EPSG:5773", "urn:ogc:def:crs:EPSG::0",
+    "{s}", "http://[", "//x", "{TileMatrix}", "EPSG:32761", "1 2 3", "http://elsewhere.example/",
+)  # fmt: skip
+
+
+def test_capabilities_with_other_values_never_do_more_than_fail() -> None:
+    chance = random.Random(11)
+    state = {"body": b""}
+    used = refused = 0
+    with serving(lambda asked: Reply(body=state["body"], kind="text/xml")) as site:
+        documents = [
+            *(
+                ("wmts", wmts_document(site.url, rest, [name]))
+                for rest in (True, False)
+                for name in SETS
+            ),
+            *(
+                ("wms", wms_document(v, [c], site.url))
+                for v in ("1.1.1", "1.3.0")
+                for c in ("EPSG:3857", "EPSG:31466")
+            ),
+        ]
+        for _ in range(100):
+            kind, document = chance.choice(documents)
+            text = document.decode()
+            for _ in range(chance.choice((1, 1, 3))):
+                values = list(re.finditer(r'(?<=>)[^<>]+(?=<)|(?<=")[^"<>]+(?=")', text))
+                value = chance.choice(values)
+                text = text[: value.start()] + chance.choice(JUNK) + text[value.end() :]
+            state["body"] = text.encode()
+            try:
+                service = connect(Server(kind, site.url, layer="ortho"), [site.host])  # pyright: ignore[reportArgumentType]
+                plan_tiles(service, AREA, service.grid.zooms[-1])
+                used += 1
+            except ImageryError:
+                refused += 1
+        assert used > 10 and refused > 10 and len(site.asked) == 100
 
 
 def test_xml_is_read_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
