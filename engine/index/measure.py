@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class Facts:
     count: int
     dimension: int
     faiss_factory: str
-    files: dict[str, object] = field(default_factory=dict)
+    files: Mapping[str, object] = field(default_factory=dict)
 
 
 def measure(
