@@ -177,6 +177,13 @@ class GridReferences:
         """See :meth:`References.load`. The data are tiles uint8 [n, P, P, 3], or [n, S, P, P, 3] of S cuts."""
         several = len(self.extents_m)
         lats, lons = self.centres(first, last)
+        if several == len(self.cuts) == 1:
+            extent = self.extents_m[0] * self.cuts[0]
+            tiles, valid = self.imagery.cut_many(
+                lats, lons, extent, self.pixels, missing=self.missing
+            )
+            good = np.flatnonzero(valid >= self.minimum_valid)
+            return Loaded(good, tiles if len(good) == len(tiles) else tiles[good])
         shape = (last - first, len(self.cuts), self.pixels, self.pixels, 3)
         tiles = np.empty(shape, np.uint8)
         valid = np.zeros(last - first, np.float32)
