@@ -11,15 +11,21 @@ import numpy as np
 import pytest
 
 from engine.cli import main
+from engine.encoder import open_encoder
 from engine.errors import Cancelled, ImageryError, IndexFolderError
-from engine.index import Index
+from engine.imagery import open_source
+from engine.index import Index, build_index
 from engine.index.filters import Filter
 from engine.index.milvus import PROPERTY, MilvusStore
 from engine.index.milvus_client import MilvusError, connect
 from engine.index.milvus_index import MilvusIndex
 from engine.index.milvus_upload import upload
+from engine.localize import Query, localize
+from engine.photo import read_photo
+from tests.engine.datasets.pictures import picture
 from tests.engine.flat import Town, make_town, places
 from tests.engine.index.places import LAT, LON, ProjectionEncoder, build_place
+from tests.street_encoder import save_street_encoder
 
 for _package in ("pymilvus", "milvus_lite"):
     pytest.importorskip(_package, reason=f"the optional package {_package} is not installed")
@@ -209,6 +215,52 @@ def test_pictures_of_tiles_need_the_imagery(server: str, place: Index) -> None:
     for imagery in (original, place.path):
         with MilvusIndex.connect(server, "place", imagery=imagery) as index:
             assert (index.crop(220, 32) == place.crop(220, 32)).mean() > 0.9
+
+
+def test_several_extents(server: str, tmp_path: Path) -> None:
+    source, encoder, index = build_place(tmp_path, extent_m=(20.0, 33.3), stride_m=16.0)
+    upload(index, server, "extents").close()
+    ids = np.arange(index.manifest.count)
+    with source, index, MilvusIndex.connect(server, "extents", encoder) as there:
+        assert there.tiles(ids) == index.tiles(ids)
+        assert (there.extents == index.extents).all() and (there.sources == index.sources).all()
+        assert {tile.extent_m for tile in there.tiles(ids)} == {20.0, 33.3}
+        for filter in (Filter(extents_m=(33.3,)), Filter(extents_m=(20.0,), near=(LAT, LON, 30.0))):
+            ours, theirs = index.select(filter), there.select(filter)
+            assert ours.count == theirs.count > 5
+            assert (ours.ids == theirs.ids).all()
+            query = index.vectors(ours.ids[:3])
+            assert (there.search(query, 500, theirs)[1] == index.search(query, 500, ours)[1]).all()
+
+
+def test_photos_of_the_street(server: str, tmp_path: Path) -> None:
+    lines = ["file,lat,lon,heading"]
+    for number in range(5):
+        picture(tmp_path / "photos" / f"{number}.jpg", number, (64, 48))
+        lines.append(f"{number}.jpg,{60 + number / 1000},24.9,{'' if number == 2 else 72 * number}")
+    (tmp_path / "photos" / "photos.csv").write_text("\n".join(lines), "utf-8")
+    save_street_encoder(tmp_path / "street.encoder", features=True)
+    encoder = open_encoder(tmp_path / "street.encoder", threads=1, gpu=False)
+    with build_index(tmp_path / "street.index", open_source(tmp_path / "photos"), encoder) as index:
+        upload(index, server, "street").close()
+        ids = np.arange(5)
+        with MilvusIndex.connect(server, "street", encoder, imagery=index.path) as there:
+            assert there.tiles(ids) == index.tiles(ids)
+            assert [tile.heading_deg for tile in there.tiles(ids)] == [
+                0.0,
+                72.0,
+                None,
+                216.0,
+                288.0,
+            ]
+            assert (there.picture(3) == index.picture(3)).all()
+            result = localize(Query(read_photo(tmp_path / "photos" / "3.jpg")), encoder, there)
+            assert result.of_photos and result.best is not None and result.best.tile_id == 3
+        with (
+            MilvusIndex.connect(server, "street", encoder) as there,
+            pytest.raises(ImageryError, match="not kept in Milvus"),
+        ):
+            there.picture(3)
 
 
 @pytest.fixture(scope="module")
