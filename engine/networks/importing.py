@@ -96,7 +96,7 @@ def import_checkpoint(
     model = load_strictly(recognised, state, path)
     del state
     check_dims(model, found, path)
-    preprocessing = _named(model, _preprocessing(recognised, wanted))
+    preprocessing = name_graphs(model, _preprocessing(recognised, wanted))
     tell("exporting")
     graphs, difference = export_branches(model, preprocessing, path, tell)
     if precision == "fp16":
@@ -315,7 +315,7 @@ def _preprocessing(recognised: Recognised, wanted: Wanted) -> Preprocessing:
     )
 
 
-def _named(model: DualEncoder, preprocessing: Preprocessing) -> Preprocessing:
+def name_graphs(model: DualEncoder, preprocessing: Preprocessing) -> Preprocessing:
     """One graph for both sides where the weights, the sizes and the inputs are the same."""
     query, reference = preprocessing.query, preprocessing.reference
     one = (

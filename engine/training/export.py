@@ -13,7 +13,7 @@ from engine.encoder import Card, save_encoder
 from engine.errors import TrainingError
 from engine.networks import DualEncoder, build_network
 from engine.networks.graphs.half import store_half
-from engine.networks.importing import card_of, export_branches
+from engine.networks.importing import card_of, export_branches, name_graphs
 from engine.networks.precision import (
     CALIBRATION_IMAGES,
     GraphBranch,
@@ -71,7 +71,7 @@ def export_encoder(
             data where it is needed.
     """
     model, recipe = load_model(checkpoint)
-    preprocessing = preprocessing_of(recipe)
+    preprocessing = name_graphs(model, preprocessing_of(recipe))
     validation = _validation(recipe, checkpoint, data, needed=precision == "int8")
     graphs, _ = export_branches(model, preprocessing, checkpoint, tell)
     name = out.name.removesuffix(".encoder")

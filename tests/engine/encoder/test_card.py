@@ -11,6 +11,7 @@ import pytest
 from engine.encoder import card_from_dict, read_card
 from engine.errors import EncoderError
 from tests.linear_encoder import linear_card
+from tests.street_encoder import save_street_encoder
 
 HASH = "a" * 64
 ROOT = Path(__file__).parents[3]
@@ -147,3 +148,16 @@ def test_a_wrong_card_says_what_to_do():
     with pytest.raises(EncoderError) as caught:
         read_card("[1]")
     assert caught.value.remedy
+
+
+def test_which_encoders_compare_photos_with_photos(tmp_path: Path) -> None:
+    card = save_street_encoder(tmp_path / "a.encoder")
+    assert card.compares_photos
+    # The same network under two names is one network; two networks are not.
+    pair = card.branches
+    apart = replace(pair, query=replace(pair.query, graph="other.onnx"))
+    assert replace(card, branches=apart).compares_photos
+    differing = replace(apart, query=replace(apart.query, sha256="0" * 64))
+    assert not replace(card, branches=differing).compares_photos
+    tiles = replace(pair, query=replace(pair.query, projection="equirectangular"))
+    assert not replace(card, branches=tiles).compares_photos
