@@ -245,6 +245,24 @@ def test_a_file_is_never_written_to(tmp_path: Path) -> None:
     assert path.read_bytes() == before
 
 
+def test_a_file_that_is_being_written_to(tmp_path: Path) -> None:
+    """What stands in its log beside it is not in it yet: that is said, and the log is left alone."""
+    path = write_mbtiles(tmp_path / "t.mbtiles", ramp_tiles(LAT, LON, ZOOM, reach=0))
+    writer = sqlite3.connect(path)
+    writer.execute("PRAGMA journal_mode=WAL")
+    writer.execute("UPDATE tiles SET tile_column = tile_column + 1")
+    writer.commit()
+    try:
+        log = path.with_name("t.mbtiles-wal").read_bytes()
+        assert log
+        with open_mbtiles(path) as source:
+            assert any("writing to it" in note for note in source.notes)
+            assert source.cut(LAT, LON, 4.0, 8)[1] == 1.0
+        assert path.with_name("t.mbtiles-wal").read_bytes() == log
+    finally:
+        writer.close()
+
+
 def test_many_columns_open_quickly(tmp_path: Path) -> None:
     """300,000 tiles in 3,000 columns: found down the index, not by reading them all."""
     path = write_mbtiles(tmp_path / "t.mbtiles", {})

@@ -556,6 +556,42 @@ def test_areas_become_tiles() -> None:
         assert got < more
 
 
+def test_over_the_180th_meridian(tmp_path: Path) -> None:
+    lat, lon = -16.8, 179.99999
+    area = BoxArea(Bounds(lat - 0.001, 179.999, lat + 0.001, -179.999))
+
+    def answer(asked: Asked) -> Reply:
+        pixels = ramp(web_square(*place(asked)), lat, lon)
+        pixels[..., 2] = np.random.default_rng(place(asked)).integers(0, 255, (256, 256))
+        return Reply(body=picture(pixels))
+
+    with serving(answer) as site:
+        got = fetch(
+            xyz(site), area, ZOOM, tmp_path / "t.mbtiles", allowed_hosts=[site.host], patience=QUICK
+        )
+        columns = {place(asked)[1] for asked in site.asked}
+        assert columns == {0, 2**ZOOM - 1} and got.complete
+    with open_mbtiles(got.path) as source:
+        assert source.bounds.contains(lat, 180.0) and source.bounds.width_deg < 0.01
+        cut, share = source.cut(lat, lon, 24.0, 48)
+        assert share == 1.0 and errors(cut, 24.0) < 0.5
+
+
+def test_retina_tiles_are_known_by_their_size(tmp_path: Path) -> None:
+    with serving(
+        lambda asked: Reply(
+            body=picture(ramp(web_square(*place(asked), 512), LAT, LON)[:, :, ::-1])
+        )
+    ) as site:
+        spot = tiles_box(COLUMN, ROW, COLUMN + 1, ROW + 1)
+        got = fetch(xyz(site), spot, ZOOM, tmp_path / "t.mbtiles", allowed_hosts=["127.0.0.1"])
+    with open_mbtiles(got.path) as source:
+        assert source.shape == (512, 512)
+        assert source.resolution_m == pytest.approx(0.199, abs=0.001)
+        told, share = source.cut(LAT, LON, 8.0, 32)
+        assert share == 1.0 and errors(told[:, :, ::-1], 8.0) < 0.4
+
+
 @pytest.mark.parametrize(
     "values",
     [
