@@ -15,6 +15,7 @@ from engine.commands.common import (
     encoder_of,
     heading,
     index_of,
+    metres,
     near,
     positive,
     print_json,
@@ -25,6 +26,7 @@ from engine.errors import NadirError, PhotoError
 FORMATS = ("text", "json", "geojson", "kml", "gpx", "csv", "html")
 
 if TYPE_CHECKING:
+    from engine.index import Index
     from engine.index.filters import Filter
     from engine.localize import Query, Result
     from engine.photo import Photo, View
@@ -66,6 +68,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LAT,LON,RADIUS",
         help="only tiles within RADIUS metres of a position may answer",
     )
+    parser.add_argument(
+        "--tile-extent-m",
+        type=metres,
+        action="append",
+        metavar="E",
+        help="of an index of several extents, only tiles of this one may answer; may be repeated",
+    )
+    parser.add_argument(
+        "--source",
+        action="append",
+        metavar="NAME",
+        help="of an index of several imageries, only tiles of this one may answer; may be repeated",
+    )
     parser.add_argument("--format", choices=FORMATS, default="text")
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help="write here instead of to the screen"
@@ -87,8 +102,12 @@ def run(args: argparse.Namespace) -> int:
     check_output(args.output, args.photos)
     encoder = encoder_of(args, photos_only=True)
     index = milvus_index(args, encoder) or index_of(args, encoder)
-    area = read_area(args.area) if args.area is not None else None
-    asked = Filter(area, args.near) if area is not None or args.near is not None else None
+    asked = Filter(
+        area=read_area(args.area) if args.area is not None else None,
+        near=args.near,
+        extents_m=_extents(args, index),
+        sources=tuple(args.source or ()),
+    )
     results: list[Result] = []
     failed: list[NadirError] = []
     for path in args.photos:
@@ -116,7 +135,16 @@ def run(args: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
-def _query(path: Path, args: argparse.Namespace, asked: Filter | None) -> Query:
+def _extents(args: argparse.Namespace, index: Index) -> tuple[float, ...]:
+    """The index's extents that the user means: within a hundredth."""
+    asked: list[float] = args.tile_extent_m or []
+    return tuple(
+        next((own for own in index.manifest.extents_m if abs(own - each) <= 0.01 * own), each)
+        for each in asked
+    )
+
+
+def _query(path: Path, args: argparse.Namespace, asked: Filter) -> Query:
     from engine.localize import Query
     from engine.photo import read_photo, view_of
 
