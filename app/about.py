@@ -57,7 +57,7 @@ def about_encoder(encoder: Encoder) -> Rows:
             translate(
                 "About",
                 "Choose it under Encoder in the header, and an area that was built with it. "
-                "`nadir index build` makes one from your own imagery.",
+                "New index in the Library makes one of your own imagery.",
             ),
         ),
     ]

@@ -196,8 +196,8 @@ class Workspace(QWidget):
             self._card.say("encoder", self.tr("No encoder is open"), text, [*demo, opener])
         else:
             text = self.tr(
-                "An area is an index of aerial imagery. Open one, or build one of your own imagery "
-                "with `nadir index build`."
+                "An area is an index of aerial imagery. Open one, or make one of your own imagery "
+                "in the Library."
             )
             self._card.say(
                 "area", self.tr("No area is open"), text, [*demo, opens] if demo else [opens]

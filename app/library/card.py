@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from PySide6.QtCore import Qt, Signal
@@ -109,7 +110,7 @@ def _value(row: Row) -> QWidget:
     if max(map(len, row.text.split()), default=0) >= LONG:
         line = QLineEdit(row.text)
         line.setReadOnly(True)
-        line.setCursorPosition(0)
+        line.setCursorPosition(len(row.text) if os.sep in row.text else 0)  # paths by their ends
         line.setTextMargins(-3, 0, 0, 0)
         line.setAccessibleName(row.name)
         line.setProperty("kind", "text")

@@ -5,6 +5,7 @@ No widgets here. The disk is looked at by jobs in a lane of their own; what they
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -78,11 +79,15 @@ class Library(QObject):
         self.busy: dict[Path, str] = {}  # what is being done with an item, by its path
         self._opened = self._looking = False
         self._live = False
+        self._names: Counter[tuple[str, str]] = Counter()
+        self._counted: list[Entry] | None = None  # the entries whose names these are
+        self._root = self.root
         self._wanted: Path | None = None  # to be chosen once it has been seen
         self._watch = QTimer(self)
         self._watch.setInterval(WATCH_MS)
         self._watch.timeout.connect(self._look)
         session.bench.ready.connect(self._bench_ready)
+        store.changed.connect(self._preferences_changed)
 
     @property
     def root(self) -> Path:
@@ -100,10 +105,11 @@ class Library(QObject):
 
     def title(self, entry: Entry) -> str:
         """What an entry is called: its own name, or its folder's where several have that name."""
-        name = entry.item.name
-        same = sum(e.item.name == name and e.item.kind == entry.item.kind for e in self.entries)
-        if same < 2:
-            return name
+        if self._counted is not self.entries:
+            self._counted = self.entries
+            self._names = Counter((e.item.kind, e.item.name) for e in self.entries)
+        if self._names[entry.item.kind, entry.item.name] < 2:
+            return entry.item.name
         return entry.path.name.removesuffix(".zip").removesuffix(f".{entry.item.kind}")
 
     def build_of(self, path: Path | None) -> Build | None:
@@ -220,11 +226,12 @@ class Library(QObject):
         self.builds = [b for b in self.builds if b.folder in there or b.alive]
         self._tell_live()
 
-    def set_root(self, root: Path) -> None:
-        """Keep the library somewhere else."""
-        self.store.change(library=str(root))
-        self.builds = self.live
-        self.refresh()
+    def _preferences_changed(self) -> None:
+        if self.root != self._root:
+            self._root = self.root
+            self.builds = self.live
+            if self._opened:
+                self.refresh()
 
     def _bench_ready(self) -> None:
         if self._opened:
@@ -407,9 +414,8 @@ class Library(QObject):
         if self.of(build.out) is None:
             from engine.library import Item
 
-            self.entries.append(
-                Entry(Item("index", build.out, build.name, unfinished=True), "library")
-            )
+            begun = Entry(Item("index", build.out, build.name, unfinished=True), "library")
+            self.entries = [*self.entries, begun]
             self.changed.emit()
         self._wanted = None
         self.choose(build.out)

@@ -7,8 +7,7 @@ from PySide6.QtCore import QCoreApplication
 from app.library.estimates import Outlook
 from app.library.imagery import Facts
 from app.library.sections import Row, Section
-from app.library.words import corners, metres, resolution, sentence, size
-from app.training.words import duration
+from app.library.words import corners, lasting, metres, resolution, sentence, size
 
 translate = QCoreApplication.translate
 
@@ -75,7 +74,7 @@ def outlook_words(outlook: Outlook) -> str:
         translate("Library", "about {0}").format(size(outlook.bytes)),
     ]
     if outlook.seconds is not None:
-        parts.append(translate("Library", "about {0}").format(duration(outlook.seconds)))
+        parts.append(translate("Library", "about {0}").format(lasting(outlook.seconds)))
     return " · ".join(parts)
 
 
@@ -113,9 +112,7 @@ def consent_words(facts: Facts, outlook: Outlook) -> str:
         "About {0} requests, {1}, at least {2}. They tell the server which area you look at.",
     )
     lines = [
-        words.format(
-            f"{outlook.requests:,}", size(outlook.fetched_bytes), duration(outlook.fetch_s)
-        )
+        words.format(f"{outlook.requests:,}", size(outlook.fetched_bytes), lasting(outlook.fetch_s))
     ]
     attribution = outlook.attribution or facts.attribution
     licence, terms = outlook.licence or facts.licence, outlook.terms or facts.terms

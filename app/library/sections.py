@@ -70,7 +70,7 @@ def lead(entry: Entry) -> str:
     if item.card is not None:
         return _encoder_lead(item.card)
     if item.unfinished:
-        return translate("Library", "An index whose build has not come to its end.")
+        return translate("Library", "An index that is not finished yet.")
     return ""
 
 

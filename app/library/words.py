@@ -44,6 +44,11 @@ def resolution(value: float) -> str:
     return translate("Library", "{0} m a pixel").format(f"{value:.3g}")
 
 
+def lasting(seconds: float) -> str:
+    """A time as people say it, never broken at the end of a line."""
+    return duration(seconds).replace(" ", "\N{NO-BREAK SPACE}")
+
+
 def area(square_metres: float) -> str:
     """An area on the ground: 3.2 ha, 12 km²."""
     if square_metres < 1e6:
@@ -149,7 +154,7 @@ def build_at_length(build: Build) -> str:
     if state == State.STARTING:
         return translate("Library", "The encoder and the imagery are being opened.")
     if state == State.PAUSING:
-        return translate("Library", "Pausing: what is begun is finished first.")
+        return translate("Library", "What is begun is finished first.")
     if state == State.PAUSED:
         text = translate(
             "Library", "Paused. What is done is kept, also when the program is closed."
@@ -167,7 +172,7 @@ def build_at_length(build: Build) -> str:
     if story.share > 0:
         parts.append(whole_percent(story.share))
     if story.seconds_left is not None:
-        parts.append(translate("Library", "about {0} left").format(duration(story.seconds_left)))
+        parts.append(translate("Library", "about {0} left").format(lasting(story.seconds_left)))
     return " · ".join(parts)
 
 

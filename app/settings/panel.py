@@ -78,6 +78,21 @@ class SettingsPanel(QFrame):
         trains.addWidget(self.choose_python)
         grid.addWidget(label(self.tr("Trains with"), muted=True), 5, 0)
         grid.addLayout(trains, 5, 1)
+        self.library = Elided()
+        self.library.setMinimumWidth(160)
+        self.library.setMaximumWidth(260)
+        self.choose_library = QPushButton(self.tr("Choose…"))
+        self.choose_library.setAccessibleName(self.tr("Choose where indexes and encoders are kept"))
+        self.choose_library.clicked.connect(self._choose_library)
+        self.own_library = QPushButton(self.tr("Its own folder"))
+        self.own_library.clicked.connect(lambda: store.change(library=""))
+        keeps = QHBoxLayout()
+        keeps.setSpacing(2 * STEP)
+        keeps.addWidget(self.library, 1)
+        keeps.addWidget(self.own_library)
+        keeps.addWidget(self.choose_library)
+        grid.addWidget(label(self.tr("Library"), muted=True), 6, 0)
+        grid.addLayout(keeps, 6, 1)
         store.changed.connect(self.refresh)
         session.overlay_changed.connect(self.refresh)
         self.refresh()
@@ -99,6 +114,16 @@ class SettingsPanel(QFrame):
         python = self._store.now.python
         self.python.setText(python or self.tr("The first Python that has PyTorch"))
         self.own_python.setVisible(bool(python))
+        library = self._store.now.library
+        self.library.setText(library or self.tr("The program's own folder"))
+        self.own_library.setVisible(bool(library))
+
+    def _choose_library(self) -> None:
+        name = QFileDialog.getExistingDirectory(
+            self.parentWidget(), self.tr("Choose where indexes and encoders are kept")
+        )
+        if name:
+            self._store.change(library=name)
 
     def _choose_python(self) -> None:
         name, _ = QFileDialog.getOpenFileName(
