@@ -6,14 +6,24 @@ import os
 import shutil
 import subprocess
 import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from engine.errors import Cancelled, EncoderError, ImageryError, IndexFolderError
+from engine.geo import Bounds
 from engine.imagery import open_imagery
 from engine.index import Index, build_index, job, parts, verify_index
+from engine.index.encoding import BuildProgress
+from engine.index.grid import Grid
+from engine.index.rows import Block
+from engine.index.runs import Runs
+from engine.index.tile_writer import write_tiles
 from tests.engine.index.places import (
     DIMENSION,
     LAT,
@@ -347,3 +357,73 @@ def test_a_place_with_other_letters(finished, tmp_path: Path) -> None:
         assert index.tiles([0])[0].source == "Übersicht"
         assert len(index.near(LAT, LON, 5.0)) == 1
     assert verify_index(folder / "Größe.index") == []
+
+
+class _Slow:
+    """Imagery that takes its time."""
+
+    def __init__(self, source, seconds: float) -> None:
+        self._source, self._seconds = source, seconds
+
+    def __getattr__(self, name: str):
+        return getattr(self._source, name)
+
+    def cut_many(self, *args, **options):
+        time.sleep(self._seconds)
+        return self._source.cut_many(*args, **options)
+
+
+class _SlowEncoder(ProjectionEncoder):
+    def encode_tiles(self, tiles: np.ndarray) -> np.ndarray:
+        time.sleep(0.02)
+        return super().encode_tiles(tiles)
+
+
+def test_how_long_the_encoder_waited_is_told(finished, tmp_path: Path) -> None:
+    path, expected = finished
+    told: list[BuildProgress] = []
+    with open_imagery(path) as source:
+        build_index(
+            tmp_path / "a.index", source, _SlowEncoder(), embed_imagery=False, watch=told.append
+        ).close()
+        assert told[-1].done == told[-1].total == 441
+        assert told[-1].waiting < 0.5
+        slow: Any = _Slow(source, 0.1)
+        build_index(
+            tmp_path / "b.index",
+            slow,
+            ProjectionEncoder(),
+            embed_imagery=False,
+            workers=2,
+            watch=told.append,
+        ).close()
+    assert told[-1].waiting > 0.7
+    # However many threads cut, the bytes are the same.
+    for workers in (1, 5):
+        _build(path, tmp_path / f"{workers}" / "a.index", workers=workers).close()
+        assert contents(tmp_path / f"{workers}" / "a.index") == expected
+
+
+def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:
+    """The places of 60,000 rows (30 MB in the table) are written and looked up with a few megabytes."""
+    count = 60_000
+    grid = Grid(Bounds(45.0, 5.0, 46.0, 6.0), 100.0)
+
+    def blocks() -> Iterator[Block]:
+        for first in range(0, count, 1000):
+            lats, lons = grid.centres(first, first + 1000)
+            yield Block(lats, lons, np.full(1000, 70, np.float32), np.zeros(1000, np.uint16))
+
+    with open(tmp_path / "centres.f64", "wb") as file:
+        tracemalloc.start()
+        for block in blocks():
+            file.write(np.stack([block.lats, block.lons], axis=1).tobytes())
+        write_tiles(tmp_path / "tiles.gpkg", blocks(), ["a"])
+    runs = Runs(np.memmap(tmp_path / "centres.f64", "<f8", "r", shape=(count, 2)))
+    lats, lons = grid.centres(count // 2, count // 2 + 1)
+    rows = runs.rows(float(lats[0]), float(lons[0]), 0.005, 0.005)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert count // 2 in rows
+    assert len(rows) < 5000
+    assert peak < 6e6
