@@ -17,6 +17,12 @@ from app.theme import STEP, tokens_of
 from app.widgets import label, paint_rank, tool_button
 
 
+def shortened(name: str, most: int = 22) -> str:
+    """A name without its middle where it is long: its ends tell files apart."""
+    half = most // 2
+    return name if len(name) <= most else f"{name[:half]}…{name[-half:]}"
+
+
 class RankCircle(QWidget):
     """The numbered circle, as a widget."""
 
@@ -65,7 +71,6 @@ class CandidateDetail(QFrame):
                     ("chance", self.tr("Chance")),
                     ("heading", self.tr("Heading")),
                     ("picture", self.tr("Photo")),
-                    ("towards", self.tr("Looks to")),
                     ("away", self.tr("From ①")),
                 )
             )
@@ -132,15 +137,15 @@ class CandidateDetail(QFrame):
             heading = degrees_text(candidate.heading_deg)
             if result.plan.heading_deg is None:
                 heading = self.tr("{0}, found").format(heading)
-        picture = towards = ""
+        picture = ""
         if result.of_photos:
-            heading, picture = "", PurePosixPath(candidate.picture).name
+            heading, picture = "", shortened(PurePosixPath(candidate.picture).name)
             if candidate.picture_heading_deg is not None:
                 towards = degrees_text(candidate.picture_heading_deg)
+                picture = self.tr("{0}, looks to {1}").format(picture, towards)
         self._values["picture"][1].setToolTip(candidate.picture)
         for name, text in (
             ("picture", picture),
-            ("towards", towards),
             ("score", f"{candidate.score:.3f}"),
             ("chance", chance(candidate)),
             ("heading", heading),
