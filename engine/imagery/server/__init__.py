@@ -13,7 +13,8 @@ from engine.imagery.server.description import (
     server_of,
     write_server,
 )
-from engine.imagery.server.fetch import Fetched, estimate, fetch
+from engine.imagery.server.fetch import estimate, fetch
+from engine.imagery.server.job import Fetched
 from engine.imagery.server.pace import Patience
 from engine.imagery.server.plan import BoxArea, Estimate
 from engine.imagery.server.service import Service
