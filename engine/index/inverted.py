@@ -181,13 +181,14 @@ class InvertedStore:
             more, keys, near = self._further(inner, lowest, left)
             if len(more):
                 further = self._codes(inner[more], keys, near, short, selector)
-                scores[more], ids[more] = best(
-                    np.concatenate([scores[more], further[0]], axis=1),
-                    np.concatenate([ids[more], further[1]], axis=1),
-                    short,
-                )
+                # Side by side: which of them are read is decided below.
+                wide = np.full((len(inner), 2 * short), -np.inf, np.float32)
+                whose = np.full(wide.shape, -1, np.int64)
+                wide[:, :short], whose[:, :short] = scores, ids
+                wide[more, short:], whose[more, short:] = further
+                scores, ids = wide, whose
         report(0, 0, "")
-        scores, ids = self._ordered(queries, inner, scores, ids, k)
+        scores, ids = self._ordered(queries, inner, scores, ids, k, short)
         few = np.flatnonzero((ids < 0).any(axis=1))
         if len(few) and probes < self.list_count:  # then all lists
             better = self._some(queries[few], k, self.list_count, allowed, selector, report)
@@ -264,26 +265,35 @@ class InvertedStore:
         most = min(int(wanted.max(initial=0)), self.most)
         if not len(more) or most < 1:
             return nobody
-        left = left[more]
-        keys = np.argpartition(left, -most, axis=1)[:, -most:].astype(np.int64)
-        near = np.take_along_axis(left, keys, 1)
-        keys[near <= least[more][:, None]] = -1
+        if most < int(wanted.max()):
+            least = np.maximum(least, np.partition(left, -most - 1, axis=1)[:, -most - 1])
+        owners, at, place = _side_by_side(left[more] > least[more][:, None])
+        keys = np.full((len(more), int(place.max(initial=-1)) + 1), -1, np.int64)
+        near = np.zeros(keys.shape, np.float32)
+        keys[owners, place], near[owners, place] = at, left[more][owners, at]
         return more, keys, near
 
     def _ordered(
-        self, queries: FloatArray, inner: FloatArray, scores: FloatArray, ids: IdArray, k: int
+        self,
+        queries: FloatArray,
+        inner: FloatArray,
+        scores: FloatArray,
+        ids: IdArray,
+        k: int,
+        short: int,
     ) -> tuple[FloatArray, IdArray]:
-        """The best ``k`` of short lists by the vectors themselves; -1 where there are fewer."""
+        """The best ``k`` of codes [Q, n], by the vectors of ``short`` of them; -1 where there are fewer."""
         if self.short:
-            lowest = np.where(ids[:, k - 1] >= 0, scores[:, k - 1], -np.inf)
+            kth = np.partition(scores, -k, axis=1)[:, -k]
             error = _quadratic(inner, self._errors)
             if self._rotation is not None:
                 beside = (queries * queries).sum(axis=1) - (inner * inner).sum(axis=1)
                 error += np.maximum(beside, 0.0) * self._dropped
-            least = lowest - CODE_CERTAINTY * np.sqrt(np.maximum(error, 0.0))
-            read = (ids >= 0) & (scores >= least[:, None])
-            owners = np.nonzero(read)[0]
-            rows = ids[read]
+            least = kth - CODE_CERTAINTY * np.sqrt(np.maximum(error, 0.0))
+            if scores.shape[1] > short:
+                least = np.maximum(least, np.partition(scores, -short, axis=1)[:, -short])
+            owners, at, place = _side_by_side((ids >= 0) & (scores >= least[:, None]))
+            rows = ids[owners, at]
             exact = np.empty(len(rows), np.float32)
             step = max(1, _RERANK_FLOATS // self.dimension)
             for first in range(0, len(rows), step):
@@ -291,13 +301,23 @@ class InvertedStore:
                 exact[part] = np.einsum(
                     "nd,nd->n", self._halves.take(rows[part]), queries[owners[part]]
                 )
-            scores = np.full(ids.shape, -np.inf, np.float32)
-            scores[read] = exact
-            ids = np.where(read, ids, -1)
+            width = max(k, int(place.max(initial=-1)) + 1)
+            scores = np.full((len(queries), width), -np.inf, np.float32)
+            ids = np.full(scores.shape, -1, np.int64)
+            scores[owners, place], ids[owners, place] = exact, rows
         return best(scores, ids, k)
 
     def _damaged(self, what: str) -> IndexFolderError:
         return IndexFolderError(f"{ARRAYS_FILE} {what}", None, _AGAIN)
+
+
+def _side_by_side(
+    mask: NDArray[np.bool_],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """What a mask [Q, n] marks: rows, columns, and each one's place among those of its row."""
+    rows, columns = np.nonzero(mask)
+    counts = np.bincount(rows, minlength=len(mask))
+    return rows, columns, np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
 
 
 def _quadratic(queries: FloatArray, matrix: FloatArray) -> FloatArray:
