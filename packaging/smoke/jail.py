@@ -69,6 +69,8 @@ def make_jail(home: Path, hidden: tuple[Path, ...], display: str) -> Jail:
         for path in (home, home / ".run"):
             os.chown(path, USER, USER)
     hidden = tuple(path for path in hidden if path.is_dir())
+    # What lies in a hidden folder is hidden with it, and cannot be mounted over any more.
+    hidden = tuple(path for path in hidden if not any(other in path.parents for other in hidden))
     jail = Jail(home, hidden, display, True)
     try:
         works = jail.run(["true"], timeout=30).returncode == 0
