@@ -169,7 +169,7 @@ def _at_most(height: int, width: int) -> tuple[int, int]:
 
 def _is_picture(candidate: Candidate, index: Index) -> bool:
     """Whether a candidate is a picture of its own, not cut from imagery."""
-    return getattr(index.tiles([candidate.tile_id])[0], "picture", None) is not None
+    return index.tiles([candidate.tile_id])[0].picture is not None
 
 
 def _tile_pixels(

@@ -250,10 +250,8 @@ def _candidates(
                 else None,
                 turn=place.turn,
                 extent_m=tiles[rank].extent_m,
-                picture=getattr(tiles[rank], "name", ""),
-                picture_heading_deg=getattr(tiles[rank], "heading_deg", None)
-                if of_photos
-                else None,
+                picture=tiles[rank].name,
+                picture_heading_deg=tiles[rank].heading_deg if of_photos else None,
             )
         )
     return tuple(result)
