@@ -109,6 +109,7 @@ class Door:
         self._allowed = allowed
         self._limits = limits or Limits()
         self._open: dict[tuple[str, str], http.client.HTTPConnection] = {}
+        self._closed = False
 
     def get(self, url: str, most_bytes: int | None = None) -> Answer:
         """Ask for an address.
@@ -153,6 +154,8 @@ class Door:
             raise NoAnswer(_reason(error)) from error
 
     def _send(self, key: tuple[str, str], parts: Any, most: int) -> Answer:
+        if self._closed:
+            raise ConnectionAbortedError("it is not asked any more")
         connection = self._open.get(key)
         if connection is None:
             connection = self._open[key] = self._connect(parts)
@@ -214,7 +217,8 @@ class Door:
             connection.close()
 
     def close(self) -> None:
-        """Close all connections; a request under way ends with :class:`NoAnswer`."""
+        """Ask no more: a request under way ends with :class:`NoAnswer`, and so does every further one."""
+        self._closed = True
         for connection in list(self._open.values()):
             self._break(connection)
 

@@ -26,6 +26,7 @@ from engine.progress import Report
 _BATCH, _BATCH_S = 64, 0.5
 _LEAVING_S = 2.0
 _MOST_LISTED = 10_000
+_MOST_REASONS = 1000
 _SUSPICIOUS = 4  # so many tiles that are all the same picture are no imagery
 
 
@@ -73,7 +74,7 @@ class Tally:
 
     def add(self, column: int, row: int, verdict: Verdict) -> None:
         self.states[verdict.state] += 1
-        if verdict.why:
+        if verdict.why and (verdict.why in self.reasons or len(self.reasons) < _MOST_REASONS):
             self.reasons[verdict.why] += 1
         if verdict.state in ("refused", "failed"):
             self.row_of_blows += 1

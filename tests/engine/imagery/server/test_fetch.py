@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 import zlib
 from collections.abc import Callable
@@ -33,6 +34,7 @@ from engine.imagery.server import (
     server_imagery,
     server_of,
 )
+from engine.imagery.server.access import AllowedHosts, Door, NoAnswer
 from engine.imagery.server.plan import plan_tiles
 from tests.engine.imagery.map_tiles import picture, ramp, tile_at, web_square
 from tests.engine.imagery.test_mbtiles import png
@@ -476,6 +478,32 @@ def test_a_full_disk_is_said_and_the_work_goes_on_afterwards(tmp_path: Path) -> 
         assert get(site, disk / "t.mbtiles").complete and len(site.asked) == count
         assert sorted(p.name for p in disk.iterdir()) == ["t.mbtiles"]
         assert (disk / "t.mbtiles").read_bytes() == (tmp_path / "t.mbtiles").read_bytes()
+
+
+def test_a_disk_that_may_not_be_written_to() -> None:
+    with (
+        serving(lambda asked: Reply(body=tile(asked))) as site,
+        full_disk(1.0, read_only=True) as disk,
+    ):
+        with pytest.raises(ImageryError, match="cannot be written there"):
+            get(site, disk / "t.mbtiles")
+        assert site.asked == []
+
+
+def test_a_door_that_was_closed_asks_no_more() -> None:
+    with serving(
+        lambda asked: Reply(body=b"a", wait=30.0 if asked.path == "/slow" else 0.0)
+    ) as site:
+        with Door(AllowedHosts([site.host])) as door:
+            assert door.get(f"{site.url}/quick").body == b"a"
+            clock = threading.Timer(0.2, door.close)
+            clock.start()
+            start = time.perf_counter()
+            with pytest.raises(NoAnswer):
+                door.get(f"{site.url}/slow")
+            with pytest.raises(NoAnswer):
+                door.get(f"{site.url}/quick")
+            assert time.perf_counter() - start < 5 and site.paths == ["/quick", "/slow"]
 
 
 def test_subdomains_templates_and_quadkeys(tmp_path: Path) -> None:
