@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from engine.errors import ImageryError, IndexFolderError, NadirError
 from engine.geo import metres_per_degree
@@ -28,6 +29,7 @@ from engine.index.facts import Facts, keep_facts
 from engine.index.job import MINIMUM_VALID, Job, Settings, Source, extents, make_job
 from engine.index.manifest import IMAGERY_FILE, MANIFEST_FILE, PICTURES_FILE, read_manifest
 from engine.index.parts import DamagedPartError, PartRows, Segments, sync
+from engine.index.picture_references import PictureReferences
 from engine.index.plan import Plan, keep_plan, locked
 from engine.index.seal import Sealing, move_up, seal
 from engine.index.seam import TileEncoder
@@ -170,6 +172,21 @@ def _naming_what_was_left_out(job: Job, rows: PartRows) -> Facts:
     return replace(job.facts, left_out=f"{job.facts.left_out} ({names})")
 
 
+def _kept_pictures(rows: PartRows) -> NDArray[np.int64]:
+    """The numbers of the pictures that became rows."""
+    blocks = (block.pictures for block in rows.blocks(vectors=False))
+    return np.concatenate([pictures.numbers for pictures in blocks if pictures is not None])
+
+
+def _naming_left_out(job: Job, rows: PartRows) -> Facts:
+    """The facts, with the names of pictures that did not become rows."""
+    references = job.references(job.source)
+    if not isinstance(references, PictureReferences) or rows.count == job.plan.places:
+        return job.facts
+    names = references.names_but(_kept_pictures(rows))
+    return replace(job.facts, left_out=f"{job.facts.left_out} ({names})")
+
+
 def tidy(work: Path) -> None:
     """Remove what a kill left half written."""
     for leftover in work.glob(".*.part"):
@@ -216,17 +233,13 @@ def seal_parts(
     notes = list(facts.notes)
     if left_out := plan.places - rows.count:
         notes.append(f"{left_out:,} of {plan.places:,} places left out: {facts.left_out}")
-    pictures = any(block.pictures is not None for block in rows.blocks(vectors=False))
+    pictures = plan.stride_m == 0
     if pictures and facts.imagery.file is not None:
         assert isinstance(source, PictureSource)
-        numbers = [
-            block.pictures.numbers
-            for block in rows.blocks(vectors=False)
-            if block.pictures is not None
-        ]
+        numbers = _kept_pictures(rows)
         _write_whole(
             work / PICTURES_FILE,
-            lambda path: source.write_copy(path, np.concatenate(numbers), part(report, 0.0, 0.5)),
+            lambda path: source.write_copy(path, numbers, part(report, 0.0, 0.5)),
         )
     seal(
         work,
