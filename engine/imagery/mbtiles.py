@@ -329,12 +329,21 @@ def _whole(box: Bounds) -> bool:
 
 
 def _fetch_notes(value: str | None) -> list[str]:
-    """What a fetch from a server could not get, in words."""
+    """What a fetch from a server could not get, or found empty, in words."""
     try:
         said = json.loads(value or "{}")
-        failed, asked = int(said.get("failed", 0)), int(said.get("asked", 0))
-    except (ValueError, TypeError, AttributeError, RecursionError):
+        asked, failed, absent, blank = (
+            int(said.get(key, 0)) for key in ("asked", "failed", "absent", "blank")
+        )
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
         return []
-    if failed <= 0:
-        return []
-    return [f"{failed:,} of {asked:,} tiles could not be fetched from the server and are missing"]
+    notes = []
+    if failed > 0:
+        notes.append(
+            f"{failed:,} of {asked:,} tiles could not be fetched from the server and are missing"
+        )
+    if absent > 0 or blank > 0:
+        notes.append(
+            f"of {asked:,} tiles the server had {absent:,} not, and {blank:,} showed nothing"
+        )
+    return notes
