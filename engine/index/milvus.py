@@ -166,6 +166,8 @@ class MilvusStore:
                     _row(hits, _SAME * float(np.linalg.norm(query)))
                     for hits, query in zip(found, queries, strict=True)
                 ]
+            for scores, ids in rows:
+                self._check(ids, scores)
             open_ended = any(len(s) == asked and s[k - 1] == s[-1] for s, _ in rows)
             if not open_ended or asked == MAX_RESULTS:
                 return [(scores[:k], ids[:k]) for scores, ids in rows]
@@ -204,11 +206,11 @@ class MilvusStore:
             )
             try:
                 while page := pages.next():
-                    yield (
-                        np.array([row[ID] for row in page], np.int64),
-                        np.array([row[LAT] for row in page], np.float64),
-                        np.array([row[LON] for row in page], np.float64),
-                    )
+                    ids = np.array([row[ID] for row in page], np.int64)
+                    lats = np.array([row[LAT] for row in page], np.float64)
+                    lons = np.array([row[LON] for row in page], np.float64)
+                    self._check(ids, lats, lons)
+                    yield ids, lats, lons
             finally:
                 pages.close()
 
@@ -219,7 +221,18 @@ class MilvusStore:
         vectors = np.zeros((len(wanted), self.dimension), np.float32)
         for number, row in enumerate(rows):
             vectors[number] = row[VECTOR]
+        self._check(wanted, vectors)
         return vectors
+
+    def _check(self, ids: NDArray[np.int64], *numbers: NDArray[np.floating]) -> None:
+        """What a server answers is foreign, too."""
+        good = not len(ids) or 0 <= int(ids.min()) <= int(ids.max()) < self.count
+        if not good or not all(np.isfinite(some).all() for some in numbers):
+            raise MilvusError(
+                f"the collection {self.collection} holds what its manifest does not know",
+                None,
+                "Upload the index again under another name",
+            )
 
     def fields(self, ids: NDArray[np.int64], names: list[str]) -> list[dict[str, Any]]:
         """Some fields of tiles, in the order asked for. Raises ``IndexError`` for ids that do not exist."""

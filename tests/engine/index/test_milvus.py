@@ -139,6 +139,30 @@ def test_collections_that_are_not_ours(server: str, place: Index) -> None:
         MilvusStore.open(server, "hollow")
 
 
+def test_a_collection_that_somebody_changed(server: str, place: Index) -> None:
+    """Rows under other ids, off the Earth, or that are no numbers: a refusal in words, not an odd answer."""
+    upload(place, server, "changed").close()
+    client = connect(server)
+    rows = client.query("changed", filter="id in [0, 1, 2]", output_fields=["*"])
+    for changes, words in (
+        ({"id": 999}, "does not know"),
+        ({"lat": 95.0}, "does not lie on the Earth"),
+        ({"extent_m": -1.0}, "does not lie on the Earth"),
+        ({"source_number": 7}, "does not lie on the Earth"),
+    ):
+        spoiled = {**rows[2], **changes}
+        client.delete("changed", ids=[2, 999])
+        client.insert("changed", [spoiled])
+        client.flush("changed")
+        with (
+            MilvusIndex.connect(server, "changed") as index,
+            pytest.raises(MilvusError, match=words),
+        ):
+            index.search(place.vectors([2]), 441)
+            index.tiles([0, 1, 2])
+    client.close()
+
+
 def test_another_encoder_is_refused(server: str, place: Index) -> None:
     with pytest.raises(IndexFolderError, match="built with the encoder projections"):
         MilvusIndex.connect(server, "place", ProjectionEncoder("another", 1))
