@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import threading
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ImageryError, PhotoError
-from engine.photo.decode import decode
+from engine.photo.decode import decode, open_picture
 from engine.photo.facts import WHOLE
 from engine.photo.formats import HEAD_BYTES, Unreadable, identify
 from engine.photo.glance import check_head
 from engine.photo.read import MAX_PIXELS
+
+MAX_PICTURE_PIXELS = 100_000_000
+"""No tile and no photo of the street has more; a file that says so is damaged or means harm."""
+
+_LARGE = 16_000_000
+_one_large = threading.Lock()
+"""Pictures larger than that are decoded one at a time, however many threads read: each may take some hundred MB."""
 
 
 def read_pixels(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
@@ -31,7 +40,15 @@ def read_pixels(stream: BinaryIO, name: str) -> NDArray[np.uint8]:
         if kind == "JPEG":
             stream.seek(0)
             check_head(stream)
-        decoded = decode(stream, kind, MAX_PIXELS)
+        width, height = open_picture(stream, kind).size
+        if width * height > MAX_PICTURE_PIXELS:
+            raise ImageryError(
+                f"it says it has {width} × {height} pixels, more than any tile or photo",
+                name,
+                "Save it smaller",
+            )
+        with _one_large if width * height > _LARGE else contextlib.nullcontext():
+            decoded = decode(stream, kind, MAX_PIXELS)
     except PhotoError as error:
         raise ImageryError(error.problem, name, error.remedy) from error
     except (OSError, MemoryError) as error:

@@ -20,8 +20,9 @@ from engine.imagery.pictures import (
     open_pictures,
     write_store,
 )
+from engine.imagery.pictures.pixels import _one_large, pixels_of
 from engine.photo.write import save_jpeg
-from tests.engine.photo.pictures import exif_block, jpeg_claiming, scene
+from tests.engine.photo.pictures import encoded, exif_block, jpeg_claiming, png_claiming, scene
 from tests.full_disk import full_disk
 
 LAT, LON = 60.2, 24.9
@@ -210,3 +211,24 @@ def test_letterboxing_keeps_the_shape() -> None:
     assert square.shape == (64, 64, 3)
     assert (square[16:48] == 200).all() and (square[:16] == 7).all() and (square[48:] == 7).all()
     assert letterboxed(np.zeros((3000, 1, 3), np.uint8), 16).shape == (16, 16, 3)
+
+
+def test_pictures_that_claim_to_be_huge_are_never_decoded(tmp_path: Path) -> None:
+    for number, data in enumerate((jpeg_claiming(20_000, 20_000), png_claiming(12_000, 12_000))):
+        with pytest.raises(ImageryError, match="more than any tile or photo"):
+            pixels_of(data, f"{number}")
+
+
+def test_large_pictures_are_decoded_one_at_a_time() -> None:
+    """Their peak is that of one, not of four."""
+    data = encoded(np.zeros((4200, 4200, 3), np.uint8), "PNG")
+    assert pixels_of(data, "large").nbytes <= 3 * 16_000_000
+    assert _one_large.acquire(timeout=1)
+    done: list[int] = []
+    waiting = threading.Thread(target=lambda: done.append(len(pixels_of(data, "large"))))
+    waiting.start()
+    small = pixels_of(encoded(scene(64, 64), "PNG"), "small")  # others are not held up
+    assert small.shape == (64, 64, 3) and not done
+    _one_large.release()
+    waiting.join(30)
+    assert done
