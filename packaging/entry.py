@@ -12,7 +12,11 @@ import multiprocessing
 import os
 import re
 import sys
+from collections.abc import Sequence
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
+from types import ModuleType
 
 GPU_FOLDER = "nadir-gpu"
 
@@ -42,11 +46,27 @@ def gpu_folders() -> list[Path]:
     return [beside, own]
 
 
+class Beside(MetaPathFinder):
+    """Finds one package in a folder, and nothing else there: what else pip has put beside it is not ours to use."""
+
+    def __init__(self, package: str, folder: Path) -> None:
+        self._package = package
+        self._folder = str(folder)
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """The package, where it is asked for; its modules are found by the path it then has."""
+        if fullname != self._package:
+            return None
+        return PathFinder.find_spec(fullname, [self._folder], target)
+
+
 def use_gpu_folder() -> Path | None:
     """Let an onnxruntime for the GPU that stands beside take the place of our own; gives its folder."""
     for folder in gpu_folders():
         if (folder / "onnxruntime" / "capi").is_dir():
-            sys.path.insert(0, str(folder))
+            sys.meta_path.insert(0, Beside("onnxruntime", folder))
             return folder
     return None
 

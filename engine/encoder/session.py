@@ -6,6 +6,8 @@ a lost device). Both end on the CPU with a notice and a right answer, never with
 
 from __future__ import annotations
 
+import contextlib
+import io
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -46,6 +48,8 @@ def make_runner(graph: bytes, provider: str, threads: int) -> Runner:
     onnxruntime.disable_telemetry_events()  # Windows' own; elsewhere see engine/__init__.py
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeError(f"this onnxruntime has no {provider}")
+    if provider == CUDA:
+        _load_cuda()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = (
         4  # failures come back as exceptions and become notices; no chatter on stderr
@@ -59,6 +63,15 @@ def make_runner(graph: bytes, provider: str, threads: int) -> Runner:
     if provider not in session.get_providers():  # onnxruntime falls back without a word
         raise RuntimeError(f"{provider} could not be started")
     return session
+
+
+def _load_cuda() -> None:
+    """Load the CUDA libraries that pip has put beside onnxruntime; what the system has is found without."""
+    load = getattr(onnxruntime, "preload_dlls", None)
+    if load is not None:
+        # It prints what it does not find; that the provider fails then is told by a notice.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(OSError, RuntimeError):
+            load()
 
 
 class GraphSession:

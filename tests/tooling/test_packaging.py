@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import importlib.machinery
 import json
 import os
 import plistlib
@@ -249,12 +250,18 @@ def test_an_onnxruntime_beside_the_program_comes_first(
 ) -> None:
     monkeypatch.setattr(sys, "executable", str(tmp_path / "nadir"))
     monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
     assert entry.use_gpu_folder() is None
     folder = tmp_path / entry.GPU_FOLDER
-    (folder / "onnxruntime" / "capi").mkdir(parents=True)
+    for package in ("onnxruntime", "numpy"):
+        (folder / package / "capi").mkdir(parents=True)
+        (folder / package / "__init__.py").write_text("")
     assert entry.use_gpu_folder() == folder
-    assert sys.path[0] == str(folder)
+    ours = importlib.machinery.PathFinder.find_spec("onnxruntime")
+    first = sys.meta_path[0].find_spec("onnxruntime", None)
+    assert first is not None and first.origin == str(folder / "onnxruntime/__init__.py")
+    assert ours is not None and ours.origin != first.origin
+    assert sys.meta_path[0].find_spec("numpy", None) is None
 
 
 def test_what_macos_and_windows_are_told() -> None:
