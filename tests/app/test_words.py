@@ -117,3 +117,31 @@ def test_small_words() -> None:
     assert last_fact(answer).startswith("Located in 0.21 s · 9 in 10 such answers are within 9 m")
     headed = replace(answer, plan=replace(answer.plan, heading_deg=5.0))
     assert last_fact(headed).endswith("heading given")
+
+
+def test_photos_are_called_photos() -> None:
+    found = replace(result(None, None, None), references="street", extent_m=0.0)
+    said = say_result(found)
+    assert said.headline == "The best match was taken here." and "these photos" in said.detail
+    assert "1,681 photos" in last_fact(found) and "tile" not in last_fact(found)
+    nothing = say_result(replace(found, candidates=()))
+    assert nothing.headline == "No photo lies in the area that was asked for."
+
+
+@pytest.mark.parametrize(
+    ("lat", "lon", "elsewhere"),
+    [
+        (60.2, 24.9, False),
+        (60.2010, 24.9, False),  # a hundred metres off the only photo's place
+        (60.21, 24.9, True),
+        (60.2, 24.91, True),
+    ],
+)
+def test_near_photos_is_not_elsewhere(lat: float, lon: float, elsewhere: bool) -> None:
+    """The box around photos is tight: who stands round the corner is in their area."""
+    facts = PhotoFacts(100, 50, "perspective", 65.0, "exif", latitude=lat, longitude=lon)
+    found = replace(result(None, None), references="street", facts=facts)
+    box = Bounds(60.2, 24.9, 60.2, 24.9)
+    assert ("Probably not" in say_result(found, box).headline) is elsewhere
+    if not elsewhere and lat != 60.2:  # of tiles the edge is the edge
+        assert "Probably not" in say_result(replace(found, references="aerial"), box).headline
