@@ -196,7 +196,7 @@ def _merged(
     for position, index in enumerate(indexes):
         notes += index.manifest.notes
         within = part(report, 0.3 * position / len(indexes), 0.3 * (position + 1) / len(indexes))
-        rows = _unknown(index, kept, numbers[position], within)
+        rows = _unknown(index, kept, within)
         kept.append(_Kept(index, rows, numbers[position]))
         if left_out := len(rows) - int(np.count_nonzero(rows)):
             notes.append(
@@ -262,15 +262,13 @@ def _extents(indexes: Sequence[Index]) -> tuple[float, ...]:
     return tuple(every) if len(every) <= MAX_EXTENTS else (every[0], every[-1])
 
 
-def _unknown(
-    index: Index, before: Sequence[_Kept], numbers: NDArray[np.uint16], report: Report
-) -> NDArray[np.bool_]:
+def _unknown(index: Index, before: Sequence[_Kept], report: Report) -> NDArray[np.bool_]:
     """Which rows of an index are at places that those before it do not have."""
     count = index.manifest.count
     new = np.ones(count, np.bool_)
     for done, each in enumerate(before):
         if index.manifest.pictures:
-            _strike_pictures(index, numbers, each, new)
+            _strike_pictures(index, each, new)
             continue
         a, b = each.index.coverage, index.coverage
         apart = a.north < b.south or a.south > b.north
@@ -312,23 +310,23 @@ def _strike_near(
         new[ids[(same & (dx * dx + dy * dy <= radius_m * radius_m)).any(axis=1)]] = False
 
 
-def _strike_pictures(
-    index: Index, numbers: NDArray[np.uint16], known: _Kept, new: NDArray[np.bool_]
-) -> None:
+def _strike_pictures(index: Index, known: _Kept, new: NDArray[np.bool_]) -> None:
     """Strike out the pictures that an index before has from the same source."""
-    there = _picture_keys(known.index, known.numbers)[known.rows]
-    new &= ~np.isin(_picture_keys(index, numbers), there)
+    sources: dict[str, int] = {}
+    there = _picture_keys(known.index, sources)[known.rows]
+    new &= ~np.isin(_picture_keys(index, sources), there)
 
 
-def _picture_keys(index: Index, numbers: NDArray[np.uint16]) -> NDArray[np.int64]:
-    """A number for every picture that tells it from all others."""
+def _picture_keys(index: Index, sources: dict[str, int]) -> NDArray[np.int64]:
+    """A number for every picture that tells it from all others; ``sources`` counts where they are from."""
+    own = [sources.setdefault(facts.fingerprint, len(sources)) for facts in index.manifest.imagery]
     pictures = np.empty(index.manifest.count, np.int64)
     for first in range(0, len(pictures), _BLOCK):
         ids = np.arange(first, min(first + _BLOCK, len(pictures)))
         found = _pictures(index, ids)
         assert found is not None
         pictures[ids] = found.numbers
-    return (numbers[index.sources].astype(np.int64) << 40) + pictures
+    return (np.array(own, np.int64)[index.sources] << 40) + pictures
 
 
 def _pictures(index: Index, ids: NDArray[np.int64]) -> PictureRows | None:

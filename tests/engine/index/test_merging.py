@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from engine import geo
+from engine.encoder import open_encoder
 from engine.errors import Cancelled, IndexFolderError
-from engine.imagery import open_imagery
+from engine.imagery import open_imagery, open_source
 from engine.imagery.geotiff import write_orthophoto
 from engine.index import (
     Index,
@@ -38,6 +39,8 @@ from tests.engine.index.places import (
     contents,
     write_place,
 )
+from tests.engine.index.test_pictures_index import write_photos
+from tests.street_encoder import save_street_encoder
 
 FRAME = geo.LocalFrame(LAT, LON)
 
@@ -322,6 +325,40 @@ def test_another_addition_is_not_mistaken_for_it(town) -> None:
     with pytest.raises(IndexFolderError, match=r"not finished.*--resume"):
         _add(path, more, resume=False)
     assert _add(path, more) > 0
+
+
+def test_photos_of_the_street_go_together(tmp_path: Path) -> None:
+    """Three indexes: two of parts of one folder that share some photos, and one of another folder."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        write_photos(tmp_path / name, 12 if name == "one" else 7)
+    save_street_encoder(tmp_path / "street.encoder")
+    encoder = open_encoder(tmp_path / "street.encoder", threads=1, gpu=False)
+    paths: list[Path] = []
+    for number, (folder, south, north) in enumerate(
+        (("one", 60.1, 60.2011), ("one", 60.2009, 60.3), ("two", 60.1, 60.3))
+    ):
+        ring = [[24, south], [25, south], [25, north], [24, north], [24, south]]
+        area = area_from_geojson({"type": "Polygon", "coordinates": [ring]})
+        paths.append(tmp_path / f"{number}.index")
+        build_index(paths[-1], open_source(tmp_path / folder), encoder, area=area).close()
+    with merge_indexes(tmp_path / "all.index", paths) as merged:
+        assert verify_index(merged.path) == []
+        assert merged.manifest.count == 12 + 7
+        assert merged.manifest.kind == "street"
+        names = [tile.name for tile in merged.tiles(range(19))]
+        assert sorted(names) == sorted(
+            [f"p{n:02d}.jpg" for n in range(12)] + [f"p{n:02d}.jpg" for n in range(7)]
+        )
+        for row, tile in enumerate(merged.tiles(range(19))):
+            folder = "two" if tile.source_number == 2 else "one"
+            expected = open_source(tmp_path / folder).read(int(tile.name[1:3]))  # pyright: ignore[reportAttributeAccessIssue]
+            assert (merged.picture(row) == expected).all()
+    with (
+        pytest.raises(IndexFolderError, match="not built in shares"),
+        open_source(tmp_path / "one") as source,
+    ):
+        build_shard(tmp_path / "s", source, encoder, Shard(1, 2), Settings())
 
 
 def test_shares_are_whole_numbers() -> None:
