@@ -118,6 +118,7 @@ class MainWindow(QMainWindow):
         self.rail.chosen.connect(self.show_workspace)
         self.training.live_changed.connect(self._live_changed)
         self.library.live_changed.connect(self._building_changed)
+        self.library.build_changed.connect(lambda _: self._building_changed())
         QTimer.singleShot(WAKE_MS, self, self.training.wake)
         QTimer.singleShot(WAKE_MS, self, self.library.wake)
         self.status.bell.clicked.connect(lambda: self.notice_list.open_over(self.status.bell))

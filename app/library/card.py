@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from PySide6.QtCore import Qt, Signal
+from PySide6.QtCore import QSize, Qt, Signal
 from PySide6.QtGui import QFont
 from PySide6.QtWidgets import (
     QFrame,
@@ -13,17 +13,16 @@ from PySide6.QtWidgets import (
     QLabel,
     QLineEdit,
     QSizePolicy,
-    QToolButton,
     QVBoxLayout,
     QWidget,
 )
 
 from app.library.sections import Row, Section, Table
 from app.theme import STEP
-from app.widgets import Elided, label, rule
+from app.widgets import Elided, ElidedButton, label, rule
 
 LONG = 24  # characters without a space that no line would hold: such texts get a line that scrolls
-NAME_WIDTH = 104
+NAME_WIDTH = 96
 LONG_NAME = 20  # characters of a name that is cut in its middle
 
 
@@ -89,15 +88,17 @@ class Card(QWidget):
                 name.setFixedWidth(NAME_WIDTH + 8 * STEP)
             if row.link and row.name:
                 grid.addWidget(name, at, 0, top)
-                grid.addWidget(self._link(row), at, 1, top)
+                grid.addWidget(self._link(row), at, 1)
                 continue
             grid.addWidget(name, at, 0, top)
             grid.addWidget(_value(row), at, 1)
         return grid
 
-    def _link(self, row: Row) -> QToolButton:
-        button = QToolButton()
-        button.setText(row.text)
+    def _link(self, row: Row) -> ElidedButton:
+        button = ElidedButton()
+        button.setIconSize(QSize(0, 0))
+        button.set_whole(row.text)
+        button.setToolTip(row.text)
         button.setProperty("kind", "link")
         button.setCursor(Qt.CursorShape.PointingHandCursor)
         button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
