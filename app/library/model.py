@@ -63,6 +63,7 @@ class Library(QObject):
     build_changed = Signal(object)  # a Build that told or became something
     live_changed = Signal()  # whether any build is at work
     installed = Signal(object)  # the path of what was brought in
+    leaving = Signal(object)  # the path of what is about to be deleted: let go of its files
 
     def __init__(
         self, session: Session, store: PreferenceStore, parent: QObject | None = None
@@ -311,6 +312,7 @@ class Library(QObject):
             return
         owned = entry.home == "library"
         self.session.bench.let_go(path)
+        self.leaving.emit(path)
         forgotten = str(path)
         now = self.store.now
         self.store.change(

@@ -70,6 +70,7 @@ class LibraryWorkspace(QWidget):
         self.page.used.connect(self.used)
         self.page.build.change_asked.connect(self._change)
         self.new.start_asked.connect(library.begin)
+        library.leaving.connect(self.ground.forget)
         library.chosen_changed.connect(self.refresh)
         library.changed.connect(self.refresh)
         self.refresh()
