@@ -1,15 +1,15 @@
 """Reading the ground under a piece of a north-up grid, and sampling tiles from what was read.
 
 Over a few hundred metres the way from a grid in local metres to a raster's pixels is an affine map to a few
-millimetres, so a piece of ground is resampled by the affine map fitted to it. A raster that is turned against north
-is turned at its own resolution first, once for all tiles of a piece; every tile is then scaled out of that at its
-exact place, with a filter as wide as the scaling needs, so that nothing aliases.
+millimetres, so a piece of ground is resampled by the affine map fitted to it. Every tile is scaled out of what was
+read at its exact place, with a filter as wide as the scaling needs, so that nothing aliases. A raster that is turned
+against north is brought to the tiles' resolution first, once for all tiles of a piece, and every tile turned out of
+that.
 """
 
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -18,19 +18,15 @@ import numpy as np
 from affine import Affine
 from numpy.typing import NDArray
 from PIL import Image
-from rasterio.crs import CRS
-from rasterio.errors import CRSError, NotGeoreferencedWarning
-from rasterio.warp import Resampling, reproject
+from rasterio.errors import CRSError
 
 from engine.imagery.projection import HIGHEST_LATITUDE, PixelReader, to_raster
 
-_PLANE = CRS.from_epsg(3857)  # any name for "one plane"
 _NEARLY = 1.02
 _TURN_TOLERANCE = (
     0.1  # pixels of the grid, at the edge of a tile: a turn smaller than that is no turn
 )
-# Pieces are turned on a bare plane, which the warper remarks upon; files without a place are told by facts.py.
-warnings.filterwarnings("ignore", category=NotGeoreferencedWarning, module=r"rasterio\.warp")
+_FINE_ENOUGH = 1.1  # pixels of what was read in one of the grid: no more than that are passed over
 
 Pixels = NDArray[np.uint8]
 Piece = tuple[float, float, float, float]  # left, top, right, bottom in pixels of a grid
@@ -91,20 +87,26 @@ def fit(reader: PixelReader, grid: AnyGrid, piece: Piece) -> list[Fit]:
 
 @dataclass(frozen=True)
 class Patch:
-    """Ground that has been read, north up.
+    """Ground that has been read.
 
     Args:
         image: colours times how far they are there, so 0 where they are not.
         weight: how far they are there, 0..255; None where all are.
-        place: from the grid's pixels to the image's; it turns nothing worth speaking of.
+        place: from the grid's pixels to the image's.
+        turned: whether ``place`` turns or mirrors; its scale then is one at which nothing aliases.
     """
 
     image: Image.Image
     weight: Image.Image | None
     place: Affine
+    turned: bool
 
     def sample(self, x: float, y: float, width: int, height: int) -> _Sample | None:
         """``width`` by ``height`` pixels of the grid about a centre; None where nothing was read."""
+        if self.turned:
+            return self._turned(
+                self.place @ Affine.translation(x - width / 2, y - height / 2), width, height
+            )
         middle_x, middle_y = self.place @ (x, y)
         scale_x, scale_y = self.place.a, self.place.e
         first_x, first_y = middle_x - scale_x * width / 2, middle_y - scale_y * height / 2
@@ -114,15 +116,16 @@ class Patch:
             return None
         size = (columns[1] - columns[0], rows[1] - rows[0])
         box = (
-            first_x + scale_x * columns[0],
-            first_y + scale_y * rows[0],
+            max(first_x + scale_x * columns[0], 0.0),
+            max(first_y + scale_y * rows[0], 0.0),
             min(first_x + scale_x * columns[1], self.image.width),
             min(first_y + scale_y * rows[1], self.image.height),
         )
         how = Image.Resampling.BILINEAR  # Pillow widens it with the scale
-        box = (max(box[0], 0.0), max(box[1], 0.0), box[2], box[3])
-        pixels = np.asarray(self.image.resize(size, how, box))
         weight = None if self.weight is None else np.asarray(self.weight.resize(size, how, box))
+        if weight is not None and not weight.any():
+            return None
+        pixels = np.asarray(self.image.resize(size, how, box))
         if weight is not None and weight.min() == 255:
             weight = None
         if size == (width, height):
@@ -132,6 +135,32 @@ class Patch:
         whole[part] = pixels
         there[part] = 255 if weight is None else weight
         return _Sample(whole, there)
+
+    def _turned(self, place: Affine, width: int, height: int) -> _Sample | None:
+        corners = [place @ (x, y) for x in (0, width) for y in (0, height)]
+        xs, ys = [c[0] for c in corners], [c[1] for c in corners]
+        if (
+            max(xs) <= 0
+            or max(ys) <= 0
+            or min(xs) >= self.image.width
+            or min(ys) >= self.image.height
+        ):
+            return None
+        beyond = (
+            min(xs) < 0 or min(ys) < 0 or max(xs) > self.image.width or max(ys) > self.image.height
+        )
+        size, how, data = (width, height), Image.Transform.AFFINE, place[:6]
+        fine = Image.Resampling.BILINEAR
+        weight = None
+        if self.weight is not None:
+            weight = np.asarray(self.weight.transform(size, how, data, fine))
+            if not weight.any():
+                return None
+            weight = None if weight.min() == 255 else weight
+        elif beyond:  # what was read ends inside the tile
+            inside = Image.new("L", self.image.size, 255)
+            weight = np.asarray(inside.transform(size, how, data, fine))
+        return _Sample(np.asarray(self.image.transform(size, how, data, fine)), weight)
 
 
 @dataclass(frozen=True)
@@ -222,21 +251,8 @@ def read_patch(reader: PixelReader, to_source: Affine, piece: Piece, side: int) 
     place = Affine.translation(-x0, -y0) @ to_read
     turn = max(abs(place.b) / abs(place.a or 1e-9), abs(place.d) / abs(place.e or 1e-9)) * side
     if turn <= _TURN_TOLERANCE and place.a > 0 and place.e > 0:
-        return _patch(pixels, weight, place)
-    # Turn it, at the resolution it was read in; no more of the piece than was read.
-    size = pixels.shape[1], pixels.shape[0]
-    back = [~place @ (x, y) for x in (0, size[0]) for y in (0, size[1])]
-    scale_x, scale_y = math.hypot(place.a, place.d), math.hypot(place.b, place.e)
-    edge_x, edge_y = 4 + 2 * scale_x, 4 + 2 * scale_y
-    left, right = max(left, min(p[0] for p in back)), min(right, max(p[0] for p in back))
-    top, bottom = max(top, min(p[1] for p in back)), min(bottom, max(p[1] for p in back))
-    if right <= left or bottom <= top:
-        return None
-    north_up = Affine.translation(edge_x, edge_y) @ Affine.scale(scale_x, scale_y)
-    north_up = north_up @ Affine.translation(-left, -top)
-    wide, high = (right - left) * scale_x + 2 * edge_x, (bottom - top) * scale_y + 2 * edge_y
-    turned, seen = _turn(pixels, weight, north_up @ ~place, (math.ceil(high), math.ceil(wide)))
-    return _patch(turned, seen, north_up)
+        return _patch(pixels, weight, place, turned=False)
+    return _patch(pixels, weight, place, turned=True)
 
 
 def segments(low: int, high: int, step: int) -> list[tuple[int, int, int, int, float]]:
@@ -283,38 +299,39 @@ def _read_cells(
     return (pixels, weight) if weight.any() else None
 
 
-def _patch(pixels: Pixels, weight: Pixels | None, place: Affine) -> Patch:
+def _patch(pixels: Pixels, weight: Pixels | None, place: Affine, *, turned: bool) -> Patch | None:
     if weight is None:
-        return Patch(Image.fromarray(pixels), None, place)
-    partly = (weight > 0) & (weight < 255)
-    image = pixels * (weight > 0)[..., None]
-    if partly.any():
-        shares = weight[partly].astype(np.float32)[:, None] / 255
-        image[partly] = np.round(pixels[partly] * shares).astype(np.uint8)
-    return Patch(Image.fromarray(image), Image.fromarray(weight), place)
-
-
-def _turn(
-    pixels: Pixels, weight: Pixels | None, move: Affine, size: tuple[int, int]
-) -> tuple[Pixels, Pixels | None]:
-    """Move pixels [H, W, 3] by an affine map that hardly scales, into an image of ``size`` (rows, columns)."""
-    bands = np.moveaxis(pixels, -1, 0)
-    if weight is not None:
-        bands = np.concatenate([bands, weight[None]])
-    out = np.zeros((len(bands), *size), np.uint8)
-    # GDAL is told both sides as places on one plane, with y turned up, and away from the origin because it takes a
-    # transform that looks like the identity for none at all.
-    plane = Affine.translation(1000, 0) @ Affine.scale(1, -1)
-    alpha: dict[str, Any] = {"src_alpha": 4, "dst_alpha": 4} if weight is not None else {}
-    reproject(
-        np.ascontiguousarray(bands),
-        out,
-        src_transform=plane @ move,
-        dst_transform=plane,
-        src_crs=_PLANE,
-        dst_crs=_PLANE,
-        resampling=Resampling.cubic,
-        **alpha,
-    )
-    turned = np.ascontiguousarray(np.moveaxis(out[:3], 0, -1))
-    return turned, out[3] if weight is not None else None
+        image, mask = Image.fromarray(pixels), None
+    else:
+        colours = pixels * (weight > 0)[..., None]
+        partly = (weight > 0) & (weight < 255)
+        if partly.any():
+            shares = weight[partly].astype(np.float32)[:, None] / 255
+            colours[partly] = np.round(pixels[partly] * shares).astype(np.uint8)
+        image, mask = Image.fromarray(colours), Image.fromarray(weight)
+        # What is not there need not be looked at again and again.
+        there = mask.getbbox()
+        if there is None:
+            return None
+        rim = 4 + 3 * math.ceil(max(abs(v) for v in (place.a, place.b, place.d, place.e)))
+        box = (
+            max(there[0] - rim, 0),
+            max(there[1] - rim, 0),
+            min(there[2] + rim, image.width),
+            min(there[3] + rim, image.height),
+        )
+        if box != (0, 0, *image.size):
+            image, mask = image.crop(box), mask.crop(box)
+            place = Affine.translation(-box[0], -box[1]) @ place
+    if turned:
+        scale_x, scale_y = math.hypot(place.a, place.b), math.hypot(place.d, place.e)
+        if max(scale_x, scale_y) > _FINE_ENOUGH:
+            size = (
+                max(1, round(image.width / max(scale_x, 1))),
+                max(1, round(image.height / max(scale_y, 1))),
+            )
+            place = Affine.scale(size[0] / image.width, size[1] / image.height) @ place
+            # Sharper than the triangle, which would be the second one.
+            image = image.resize(size, Image.Resampling.HAMMING)
+            mask = None if mask is None else mask.resize(size, Image.Resampling.HAMMING)
+    return Patch(image, mask, place, turned)

@@ -132,8 +132,8 @@ def test_the_edge_of_the_imagery_does_not_move_what_is_inside(tmp_path: Path) ->
     for told, expected, edge in zip(
         told_metres(corner), expected_metres(EXTENT, PIXELS), (east_edge, north_edge), strict=True
     ):
-        assert np.abs((told - expected - edge)[inside]).max() < 1.4 / LEVELS_PER_M
-        assert abs((told - expected - edge)[inside].mean()) < HALF_PIXEL_M / 2
+        assert np.abs((told - expected - edge)[inside]).max() < 2.1 / LEVELS_PER_M
+        assert abs((told - expected - edge)[inside].mean()) < HALF_PIXEL_M / 2 + 0.5 / LEVELS_PER_M
 
 
 @pytest.mark.parametrize("pixel_m", [0.11, 0.25, 0.9])
@@ -247,10 +247,12 @@ def _assert_at(
         told_metres(pixels), expected_metres(extent, side), (east, north), strict=True
     ):
         error = told - expected - offset
-        assert np.abs(error).max() < 1.4 * level
-        means = [abs(error[rows, columns].mean()) for rows in places for columns in places]
+        assert np.abs(error).max() < 2.1 * level
+        means = [error[rows, columns].mean() for rows in places for columns in places]
+        # What is turned is rounded down, half a level on average.
+        assert min(means) > -HALF_PIXEL_M / 2 - level / 2 - 1e-9, means
         assert max(means) < HALF_PIXEL_M / 2, means
-        assert abs(error.mean()) < HALF_PIXEL_M / 4
+        assert -HALF_PIXEL_M / 4 - level / 2 < error.mean() < HALF_PIXEL_M / 4
     assert np.abs(pixels[..., 2].astype(int) - 77).max() <= 1
 
 

@@ -119,8 +119,8 @@ def test_no_seam_and_no_hole_where_files_of_two_systems_meet(
         ):
             error = told - expected - shift
             # It is rounded to a level when it is written, averaged, turned, cut and blended.
-            assert np.abs(error).max() < 2.8 / 3.3
-            assert abs(error[:, side // 2 - 8 : side // 2 + 8].mean()) < 0.6 / 3.3
+            assert np.abs(error).max() < 3.3 / 3.3
+            assert abs(error[:, side // 2 - 8 : side // 2 + 8].mean()) < 1.0 / 3.3
 
 
 def test_abutting_files_in_one_grid_that_is_not_quite_one(tmp_path: Path) -> None:
@@ -206,7 +206,7 @@ def test_across_the_180th_meridian(tmp_path: Path, crs: str) -> None:
         assert again.bounds.width_deg < 0.002
         copied, copied_shares = again.cut_many(lats, lons, 24.0, 80)
     assert copied_shares.min() == 1.0
-    for cut, allowed in ((tiles, 1.6), (copied, 4.0)):  # JPEG
+    for cut, allowed in ((tiles, 2.8), (copied, 4.5)):  # JPEG
         for tile, east_m, north_m in zip(cut, (0.0, 4.0, -6.0), (0.0, 3.0, -2.0), strict=True):
             for told, expected, offset in zip(
                 told_metres(tile, 3.0), expected_metres(24.0, 80), (east_m, north_m), strict=True
