@@ -253,3 +253,16 @@ def test_nothing_there_says_how_to_get_something(
     qtbot.waitUntil(lambda: offered() == ["New index…", "Add from disk…"], timeout=SOON)
     QTest.mouseClick(shelves.list.kinds.button("encoder"), CLICK)
     qtbot.waitUntil(lambda: "Import a checkpoint…" in offered(), timeout=SOON)
+
+
+def test_its_keys(window: MainWindow, root: Path) -> None:
+    window.store.change(library=str(root))
+    actions = window.actions_
+    keys = [
+        action.shortcut().toString() for action in (actions.locate, actions.library, actions.train)
+    ]
+    assert keys == ["Ctrl+1", "Ctrl+2", "Ctrl+3"]
+    actions.library.trigger()
+    assert window.rail.library.isChecked() and not window.locating
+    actions.locate.trigger()
+    assert window.locating
