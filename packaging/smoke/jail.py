@@ -21,17 +21,21 @@ class Jail:
         hidden: folders that are not to be seen from inside.
         display: the X display.
         cut_off: whether network and hidden folders really are out of reach; False where this system forbids it.
+        sandbox: whether the browser's sandbox can work; False where this system keeps programs from making namespaces.
     """
 
     home: Path
     hidden: tuple[Path, ...]
     display: str
     cut_off: bool
+    sandbox: bool = True
 
     def command(self, program: list[str]) -> list[str]:
         """The whole command that runs a program inside."""
         environ = [f"HOME={self.home}", "PATH=/usr/bin:/bin", "LANG=C.UTF-8"]
         environ += [f"DISPLAY={self.display}", f"XDG_RUNTIME_DIR={self.home}/.run"]
+        if not self.sandbox:
+            environ.append("QTWEBENGINE_DISABLE_SANDBOX=1")
         clean = ["env", "-i", *environ, *program]
         root = os.geteuid() == 0
         drop = ["setpriv", "--ambient-caps=-all", "--inh-caps=-all"]
@@ -76,7 +80,9 @@ def make_jail(home: Path, hidden: tuple[Path, ...], display: str) -> Jail:
         works = jail.run(["true"], timeout=30).returncode == 0
     except OSError:
         works = False
-    return Jail(home, hidden, display, works)
+    jail = Jail(home, hidden, display, works)
+    sandbox = jail.run(["unshare", "--user", "true"], timeout=30).returncode == 0
+    return Jail(home, hidden, display, works, sandbox)
 
 
 def family(pid: int) -> list[int]:

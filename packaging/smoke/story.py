@@ -222,7 +222,11 @@ def _check_inside(pid: int, jail: Jail, report: Report) -> None:
     helpers = [p for p in members if any("QtWebEngineProcess" in w for w in words_of(p)[:1])]
     if not helpers:
         raise SmokeError("no QtWebEngineProcess runs")
-    for member in members:
+    if not jail.sandbox:
+        report.notes.append(
+            "NOT proved: this system makes no user namespaces, so the sandbox was off"
+        )
+    for member in members if jail.sandbox else ():
         if any("--no-sandbox" in word for word in words_of(member)):
             raise SmokeError("the sandbox is off")
     # Renderers are forked from a zygote and keep its words: they are known by the filter on what they may call.
@@ -230,11 +234,12 @@ def _check_inside(pid: int, jail: Jail, report: Report) -> None:
     renderers = [
         p for p in helpers if _is_filtered(p) and Path(f"/proc/{p}/ns/user").readlink() != outside
     ]
-    if not renderers:
+    if not renderers and jail.sandbox:
         raise SmokeError("no renderer runs in a sandbox")
-    report.notes.append(
-        f"sandbox on: {len(renderers)} renderer(s) with filtered system calls, in a namespace apart"
-    )
+    if jail.sandbox:
+        report.notes.append(
+            f"sandbox on: {len(renderers)} renderer(s) with filtered system calls, in a namespace apart"
+        )
     loaded = Path(f"/proc/{pid}/maps").read_text()
     for path in jail.hidden:
         if f" {path}/" in loaded:
