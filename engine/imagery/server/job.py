@@ -23,7 +23,7 @@ from engine.imagery.server.store import FetchStore
 from engine.imagery.server.writer import write_tiles
 from engine.progress import Report
 
-_BATCH, _BATCH_S = 64, 0.5
+_BATCH, _BATCH_S = 16, 0.3
 _LEAVING_S = 2.0
 _MOST_LISTED = 10_000
 _MOST_REASONS = 1000
