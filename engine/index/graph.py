@@ -68,9 +68,15 @@ def write_graph(folder: Path, layout: Layout, count: int, report: Report = silen
     index.hnsw.efConstruction = _BUILD_BREADTH
     index.is_trained = True
     faiss.downcast_index(index.storage).is_trained = True
-    for first in range(0, count, _BLOCK):
-        report(first, count, "Linking vectors")
-        index.add(halves.part(first, min(first + _BLOCK, count)))
+    # By one thread: several link in another order every time, and the same vectors must give the same index.
+    threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    try:
+        for first in range(0, count, _BLOCK):
+            report(first, count, "Linking vectors")
+            index.add(halves.part(first, min(first + _BLOCK, count)))
+    finally:
+        faiss.omp_set_num_threads(threads)
     graph = index.hnsw
     neighbours = faiss.vector_to_array(graph.neighbors)
     wanted = _arrays(count) | {"neighbours": ("<i4", (len(neighbours),))}
@@ -136,7 +142,7 @@ class GraphStore:
             report(first, len(queries), "")
             part = slice(first, first + _QUERIES)
             near, ids = self._index.search(queries[part], k, params=parameters)
-            scores[part], found[part] = best(near, ids, k)
+            scores[part], found[part] = best(self._halves.checked(near), ids, k)
             short = np.flatnonzero((ids < 0).any(axis=1)) + first
             if len(short):  # the way led past too few that may answer
                 only = None if allowed is None else allowed.ids
