@@ -214,7 +214,7 @@ SQL = (
     "UPDATE tiles SET extent_m = 'wide'",
     "UPDATE tiles SET source = zeroblob(900000) WHERE id = 0",
     "UPDATE tiles SET source = printf('%.*c', 900000, 'x') WHERE id = 0",
-    "UPDATE tiles SET source = zeroblob(300000000) WHERE id = 0",
+    "UPDATE tiles SET source = zeroblob(20000000) WHERE id = 0",
     "UPDATE tiles SET source = CAST(x'ff41fe' AS TEXT)",
     "UPDATE tiles SET geom = zeroblob(1000)",
     "UPDATE tiles SET geom = x'4750'",
