@@ -88,6 +88,8 @@ def test_elf_files_are_read(tmp_path: Path) -> None:
 def test_stripping_gives_a_library_that_loads(tmp_path: Path) -> None:
     import _decimal
 
+    if getattr(_decimal, "__file__", None) is None:
+        pytest.skip("this Python has its modules inside")
     path = Path(shutil.copy2(_decimal.__file__, tmp_path))
     before = path.stat().st_size
     won = slim.strip_symbols(path)
