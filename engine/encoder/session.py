@@ -48,6 +48,7 @@ def make_runner(graph: bytes, provider: str, threads: int) -> Runner:
     onnxruntime.disable_telemetry_events()  # Windows' own; elsewhere see engine/__init__.py
     if provider not in onnxruntime.get_available_providers():
         raise RuntimeError(f"this onnxruntime has no {provider}")
+    onnxruntime.set_default_logger_severity(4)  # a provider that cannot start becomes a notice
     if provider == CUDA:
         _load_cuda()
     options = onnxruntime.SessionOptions()
