@@ -13,6 +13,11 @@ the shipped encoder over a town it never saw (:mod:`engine.index.synthetic` says
 Every store is opened and searched in a process of its own, whose memory is read from ``/proc`` before it is opened and
 after 1,000 queries. The truth, and the times to compare with, are those of faiss's ``IndexFlatIP`` over the same
 vectors in 32 bits (``--exact blocks`` where those do not fit into memory: the vectors in 16 bits, a block at a time).
+How far it goes: 512 numbers take 1,024 bytes in ``vectors.f16``, some 84 in the lists, and 512 more while they are
+sorted into lists. 30 million are 33 GB, 49 GB while they are written; what is open holds 70 MB of its own (rotation,
+centres) and maps the 2.5 GB of lists, of which the system may take back what is not in use. So the disk while building
+ends first, then the time: 2.8 million took 102 s on two cores, and each doubling a little more than twice that.
+
 Files are in the system's cache, as on a second start of the day; so that this holds, every query is asked twice.
 """
 
