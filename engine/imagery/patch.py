@@ -153,10 +153,17 @@ class Patch:
         fine = Image.Resampling.BILINEAR
         weight = None
         if self.weight is not None:
-            weight = np.asarray(self.weight.transform(size, how, data, fine))
-            if not weight.any():
+            box = (
+                max(math.floor(min(xs)) - 2, 0),
+                max(math.floor(min(ys)) - 2, 0),
+                min(math.ceil(max(xs)) + 2, self.image.width),
+                min(math.ceil(max(ys)) + 2, self.image.height),
+            )
+            least, most = self.weight.crop(box).getextrema()
+            if most == 0:
                 return None
-            weight = None if weight.min() == 255 else weight
+            if beyond or least != 255:
+                weight = np.asarray(self.weight.transform(size, how, data, fine))
         elif beyond:  # what was read ends inside the tile
             inside = Image.new("L", self.image.size, 255)
             weight = np.asarray(inside.transform(size, how, data, fine))
