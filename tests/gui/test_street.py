@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     source = open_source(write_photos(folder / "photos"))
     build_index(folder / "street.index", source, encoder, attribution="Walkers").close()
     return folder
+
+
+def settled() -> bool:
+    """Whether the map's page has been written: on a busy machine a test may end before."""
+    return not any(thread.name == "map-page" for thread in threading.enumerate())
 
 
 def test_a_photo_is_matched_with_photos(new_window, folder: Path, qtbot) -> None:
@@ -92,6 +98,7 @@ def test_a_photo_is_matched_with_photos(new_window, folder: Path, qtbot) -> None
         shortened("@0584286.88@4477157.70@17@T@040.44080@-080.00616@.jpg")
         == "@0584286.88….00616@.jpg"
     )
+    qtbot.waitUntil(settled, timeout=SOON)
 
 
 def test_what_the_map_is_told(new_window, folder: Path, qtbot) -> None:
@@ -102,3 +109,4 @@ def test_what_the_map_is_told(new_window, folder: Path, qtbot) -> None:
     assert area["attribution"] == "Walkers"
     (south, west), (north, east) = area["bounds"]
     assert all(south < lat < north and west < lon < east for lat, lon in area["places"])
+    qtbot.waitUntil(settled, timeout=SOON)
