@@ -110,7 +110,7 @@ def test_the_other_grids(tmp_path: Path) -> None:
         assert source.crs == "EPSG:28992" and source.zoom == 12
         assert source.resolution_m == pytest.approx(0.21, rel=1e-3)
         tile, share = source.cut(lat, lon, 24.0, 96)
-        assert share == 1.0 and errors(tile, 24.0) < 0.26
+        assert share == 1.0 and errors(tile, 24.0) < 0.29  # what is turned is rounded down
         coarse, share = source.cut(lat, lon, 24.0, 24)  # 1 m a pixel: from the coarser level
         assert share == 1.0 and errors(coarse, 24.0) < 0.6
         assert all(abs(ring[:, 0] - lon).max() < 0.01 for ring in source.outline())
