@@ -13,10 +13,11 @@ import pytest
 
 from engine import geo
 from engine.errors import IndexFolderError
+from engine.index.filters import Allowed
 from engine.index.rows import Block
 from engine.index.tile_writer import write_tiles
 from engine.index.tiles import TileTable
-from engine.index.vectors import file_size, open_vectors, search, write_vectors
+from engine.index.vectors import Sq8Store, file_size, open_vectors, search, write_vectors
 
 RNG = np.random.default_rng(5)
 
@@ -199,22 +200,24 @@ def test_search_is_exact(kept: tuple[Path, np.ndarray]) -> None:
 
 
 def test_filters_act_inside_the_search(kept: tuple[Path, np.ndarray]) -> None:
-    index = open_vectors(kept[0], 700, 64)
-    allowed = np.sort(RNG.permutation(700)[:60])
+    store = Sq8Store(kept[0].parent, 700, 64)
+    few = np.sort(RNG.permutation(700)[:60])
+    allowed = Allowed.of_ids(few, 700)
     queries = _unit(4, 64)
-    scores, ids = search(index, queries, 10, allowed)
-    truth = queries @ index.reconstruct_n(0, 700)[allowed].T
-    assert (ids == allowed[np.argsort(-truth, axis=1)[:, :10]]).all()
+    scores, ids = store.search(queries, 10, allowed)
+    truth = queries @ store.vectors(few).T
+    assert (ids == few[np.argsort(-truth, axis=1)[:, :10]]).all()
     assert scores.shape == (4, 10)
-    assert search(index, queries, 100, allowed)[0].shape == (4, 60)
-    assert search(index, queries, 100, np.zeros(0, np.int64))[0].shape == (4, 0)
-    assert search(index, queries, 10_000, None)[0].shape == (4, 700)
-    assert search(index, queries[:0], 10, None)[1].shape == (0, 0)
+    assert store.search(queries, 100, allowed)[0].shape == (4, 60)
+    assert store.search(queries, 100, Allowed.of_ids([], 700))[0].shape == (4, 0)
+    assert store.search(queries, 10_000)[0].shape == (4, 700)
+    assert store.search(queries[:0], 10)[1].shape == (0, 0)
     for wrong in ([700], [-1]):
         with pytest.raises(IndexError):
-            search(index, queries, 5, np.array(wrong))
+            Allowed.of_ids(wrong, 700)
     with pytest.raises(ValueError, match="queries"):
-        search(index, queries[:, :60], 5, None)
+        store.search(queries[:, :60], 5)
+    store.close()
 
 
 def test_vectors_are_mapped_not_read(tmp_path: Path) -> None:
