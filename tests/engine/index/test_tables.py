@@ -211,7 +211,7 @@ def test_filters_act_inside_the_search(kept: tuple[Path, np.ndarray]) -> None:
     assert store.search(queries, 100, allowed)[0].shape == (4, 60)
     assert store.search(queries, 100, Allowed.of_ids([], 700))[0].shape == (4, 0)
     assert store.search(queries, 10_000)[0].shape == (4, 700)
-    assert store.search(queries[:0], 10)[1].shape == (0, 0)
+    assert store.search(queries[:0], 10)[1].shape == (0, 10)
     for wrong in ([700], [-1]):
         with pytest.raises(IndexError):
             Allowed.of_ids(wrong, 700)
