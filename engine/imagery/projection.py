@@ -52,16 +52,34 @@ class PixelReader(Protocol):
         ...
 
 
+_OUTSIDE = (
+    "outside of projection domain",
+    "Invalid latitude",
+    "Invalid longitude",
+    "Invalid coordinate",
+)
+
+
 def project(source: CRS, target: CRS, xs: Any, ys: Any) -> tuple[FloatArray, FloatArray]:
     """Points from one CRS to another; inf where there are none.
 
     Raises:
         CRSError: there is no way between the two, as for a plane that lies nowhere on the Earth.
     """
+    x, y = np.ravel(xs), np.ravel(ys)
     try:
-        moved = transform(source, target, np.ravel(xs).tolist(), np.ravel(ys).tolist())
+        moved = transform(source, target, x.tolist(), y.tolist())
     except CPLE_BaseError as error:
-        raise CRSError(str(error)) from error
+        if not any(words in str(error) for words in _OUTSIDE):
+            raise CRSError(str(error)) from error
+        # One point that has no place is an error for all of them: look for it.
+        if len(x) == 1:
+            return np.full(1, np.inf), np.full(1, np.inf)
+        half = len(x) // 2
+        parts = [
+            project(source, target, x[part], y[part]) for part in (slice(half), slice(half, None))
+        ]
+        moved = np.concatenate(parts, axis=1)
     return np.asarray(moved[0], np.float64), np.asarray(moved[1], np.float64)
 
 
