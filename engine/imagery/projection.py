@@ -52,11 +52,15 @@ class PixelReader(Protocol):
         ...
 
 
+# How the library says that a point has no place: in words at first, then by PROJ's number for them.
 _OUTSIDE = (
     "outside of projection domain",
     "Invalid latitude",
     "Invalid longitude",
     "Invalid coordinate",
+    "err = 2049",
+    "err = 2050",
+    "err = 2052",
 )
 
 
