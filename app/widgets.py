@@ -99,6 +99,8 @@ class Elided(QLabel):
 class ElidedButton(QToolButton):
     """A button whose text loses its end when it is too long."""
 
+    MARGINS = 3 * STEP  # beside the icon and the text
+
     def __init__(self) -> None:
         super().__init__()
         self._whole = ""
@@ -117,7 +119,8 @@ class ElidedButton(QToolButton):
         self._fit()
 
     def _fit(self) -> None:
-        room = max(self.width() - self.iconSize().width() - 3 * STEP, 24)
+        icon = 0 if self.icon().isNull() else self.iconSize().width()
+        room = max(self.width() - icon - self.MARGINS, 24)
         fitted = self.fontMetrics().elidedText(self._whole, Qt.TextElideMode.ElideRight, room)
         if fitted != self.text():
             self.setText(fitted)

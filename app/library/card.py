@@ -88,15 +88,14 @@ class Card(QWidget):
                 name.setFixedWidth(NAME_WIDTH + 8 * STEP)
             if row.link and row.name:
                 grid.addWidget(name, at, 0, top)
-                grid.addWidget(self._link(row), at, 1)
+                grid.addWidget(self._link(row), at, 1, Qt.AlignmentFlag.AlignLeft)
                 continue
             grid.addWidget(name, at, 0, top)
             grid.addWidget(_value(row), at, 1)
         return grid
 
     def _link(self, row: Row) -> ElidedButton:
-        button = ElidedButton()
-        button.setIconSize(QSize(0, 0))
+        button = _Link()
         button.set_whole(row.text)
         button.setToolTip(row.text)
         button.setProperty("kind", "link")
@@ -105,6 +104,16 @@ class Card(QWidget):
         button.setAccessibleName(f"{row.name}: {row.text}")
         button.clicked.connect(lambda _=False: self.link_asked.emit(row.link))
         return button
+
+
+class _Link(ElidedButton):
+    """As wide as its text, for its column to begin where the others do."""
+
+    MARGINS = 0
+
+    def sizeHint(self) -> QSize:
+        width = self.fontMetrics().horizontalAdvance(self.toolTip()) + 4  # parts of pixels add up
+        return QSize(width, super().sizeHint().height())
 
 
 def _value(row: Row) -> QWidget:

@@ -110,7 +110,7 @@ class NewIndexPage(QWidget):
             self.form.pictures.reset()
         kind, side_m = self.form.pictures.chosen_kind, self.form.pictures.chosen_side_m
         self._path, self._looked, self._looking, self._fault = path, None, True, None
-        self._outlook = None
+        self._stop_reckoning()
         self.form.source.setText(str(path))
         self._ground.wait(self.tr("Looking at {0}…").format(path.name))
         self._refresh()
@@ -168,6 +168,7 @@ class NewIndexPage(QWidget):
 
         def failed(error: NadirError) -> None:
             self._path, self._looked, self._fault = None, None, error
+            self._stop_reckoning()
             self._refresh()
 
         self._library.jobs.start(
@@ -210,8 +211,7 @@ class NewIndexPage(QWidget):
         if self._looked is not None:
             self._ground.clear()
             self._looked = None
-        self._library.jobs.cancel(RECKON)
-        self._reckoning = False
+        self._stop_reckoning()
 
     def _show_ground(self) -> None:
         if self._looked is not None:
@@ -270,9 +270,13 @@ class NewIndexPage(QWidget):
         else:
             self._refresh()
 
-    def _changed(self) -> None:
+    def _stop_reckoning(self) -> None:
+        self._later.stop()
         self._library.jobs.cancel(RECKON)
-        self._outlook = None
+        self._reckoning, self._outlook = False, None
+
+    def _changed(self) -> None:
+        self._stop_reckoning()
         self._fault = None
         self._reckoning = self.wanted is not None
         self._later.start()

@@ -50,7 +50,7 @@ def fact_sections(facts: Facts) -> list[Section]:
     rows.append(Row(translate("Library", "Licence"), facts.licence or unknown))
     if facts.terms:
         rows.append(Row(translate("Library", "Terms"), facts.terms))
-    return [Section(facts.name, tuple(rows), facts.notes)]
+    return [Section(facts.name, tuple(rows), tuple(map(sentence, facts.notes)))]
 
 
 def kind_words(facts: Facts) -> str:

@@ -38,9 +38,11 @@ def metres(value: float) -> str:
 
 
 def resolution(value: float) -> str:
-    """Ground resolution: 25 cm a pixel, 1.2 m a pixel."""
+    """Ground resolution: 25 cm a pixel, 1.2 m a pixel, 58 km a pixel."""
     if value < 0.995:
         return translate("Library", "{0} cm a pixel").format(f"{100 * value:.3g}")
+    if value >= 999.5:
+        return translate("Library", "{0} km a pixel").format(f"{value / 1000:.3g}")
     return translate("Library", "{0} m a pixel").format(f"{value:.3g}")
 
 
@@ -169,8 +171,9 @@ def build_at_length(build: Build) -> str:
         return ""
     parts = [_done(build).rstrip(".") if story.rows is not None else story.text]
     parts = [part for part in parts if part]
-    if story.share > 0:
-        parts.append(whole_percent(story.share))
+    if story.share > 0:  # not the share of the tiles: looking at the imagery and joining count too
+        words = translate("Library", "{0} of the work")
+        parts.append(words.format(whole_percent(story.share)))
     if story.seconds_left is not None:
         parts.append(translate("Library", "about {0} left").format(lasting(story.seconds_left)))
     return " · ".join(parts)

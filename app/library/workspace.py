@@ -33,6 +33,11 @@ def _may_be_imagery(path: Path) -> bool:
     return path.is_dir() or path.name.lower().endswith(IMAGERY)
 
 
+def _is_zip(path: Path) -> bool:
+    """Whether it can only be for the library, which says what it misses in it; photos never come so."""
+    return path.name.lower().endswith(".zip")
+
+
 class LibraryWorkspace(QWidget):
     """Composition, and what the dialogs ask."""
 
@@ -141,7 +146,7 @@ class LibraryWorkspace(QWidget):
     def take(self, arrived: Arrived) -> bool:
         """Bring in what was dropped; returns whether it was anything for the library."""
         items = [*arrived.encoders, *arrived.indexes]
-        items += [path for path in arrived.files if kind_of(path) is not None]
+        items += [path for path in arrived.files if kind_of(path) is not None or _is_zip(path)]
         if items:
             self._library.install(items)
             return True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
-from PySide6.QtWidgets import QMessageBox, QPushButton, QWidget
+from PySide6.QtWidgets import QLabel, QMessageBox, QPushButton, QToolButton, QWidget
 
 from app.library.workspace import LibraryWorkspace
 from app.main_window import MainWindow
@@ -185,6 +185,37 @@ def test_a_damaged_one_that_is_dropped_is_refused_in_words(
     assert "spoiled.index" in window.notice.accessibleName()
     assert "tiles.gpkg" in window.notice.accessibleName()
     assert list(root.glob("*.index")) == []
+
+
+def test_a_zip_of_something_else_is_refused_where_it_was_dropped(
+    window: MainWindow, root: Path, tmp_path: Path, qtbot
+) -> None:
+    opened(window, root, qtbot)
+    (tmp_path / "holiday.zip").write_text("no zip at all")
+    drop(window, files(tmp_path / "holiday.zip"))
+    qtbot.waitUntil(window.notice.isVisible, timeout=SOON)
+    assert "neither an encoder nor an index" in window.notice.accessibleName()
+    assert not window.locating and not window.session.photos
+
+
+def test_links_begin_where_the_other_values_do(
+    window: MainWindow, sights: Sights, root: Path, qtbot
+) -> None:
+    install(sights.index, root)
+    install(sights.encoder, root)
+    shelves = opened(window, root, qtbot)
+    choose(shelves, "flat")
+    card = shelves.page.card
+    qtbot.waitUntil(lambda: bool(card.findChildren(QToolButton)), timeout=SOON)
+    (link,) = card.findChildren(QToolButton)
+    value = next(part for part in card.findChildren(QLabel) if "50 cm" in part.text())
+    assert link.text() == "linear (it is here)", "all of it, as there is room"
+    qtbot.waitUntil(lambda: abs(_left(link) - _left(value)) <= 1, timeout=SOON)
+    assert link.width() < link.fontMetrics().horizontalAdvance(link.text()) + 8
+
+
+def _left(part: QWidget) -> int:
+    return part.mapToGlobal(part.rect().topLeft()).x()
 
 
 def test_a_photo_dropped_there_is_located_all_the_same(

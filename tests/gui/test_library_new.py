@@ -244,6 +244,19 @@ def test_what_is_wrong_is_said_before_a_start(
     qtbot.waitUntil(lambda: "character" in form.problem.text(), timeout=SOON)
 
 
+def test_what_failed_to_open_is_not_reckoned_for_ever(
+    window: MainWindow, sights: Sights, root: Path, tmp_path: Path, qtbot
+) -> None:
+    shelves = set_up(window, root, sights.folder / "imagery.tif", qtbot)
+    new, form = shelves.new, shelves.new.form
+    form.stride.setValue(7.0)  # reckoned anew, and meanwhile something else is dropped
+    assert form.estimate.text() == "Reckoning…"
+    (tmp_path / "bad.tif").write_text("this is text")
+    drop(window, files(tmp_path / "bad.tif"))
+    qtbot.waitUntil(form.fault.isVisible, timeout=SOON)
+    assert not new._reckoning and form.estimate.text() != "Reckoning…"
+
+
 def test_a_place_typed_in_is_an_area(window: MainWindow, sights: Sights, root: Path, qtbot) -> None:
     shelves = set_up(window, root, sights.folder / "imagery.tif", qtbot)
     new, form = shelves.new, shelves.new.form

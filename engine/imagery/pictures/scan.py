@@ -87,7 +87,7 @@ def scan(path: Path, kind: Kind | None, extent_m: float | None, report: Report) 
         raise ImageryError(
             f"holds no pictures ({', '.join(ENDINGS)})" + _links_said(listing),
             path,
-            "Check the path",
+            _other_imagery(root) or "Check the path",
         )
     names = Names(listing.files)
     facts = Facts.unknown(len(listing.files))
@@ -366,6 +366,12 @@ def _left_out(which: str, names: Sequence[str]) -> str:
     if not names:
         return ""
     return f"Left out: {len(names):,} picture{'s' * (len(names) > 1)} {which} ({shown(names)})."
+
+
+def _other_imagery(root: Path) -> str:
+    """What to choose instead where a folder without pictures holds a file that is imagery by itself."""
+    found = sorted(path.name for path in root.glob("*.mbtiles"))
+    return f"Choose the file {printable(found[0])} in it" if found else ""
 
 
 def _links_said(listing: Listing) -> str:

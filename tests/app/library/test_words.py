@@ -24,6 +24,7 @@ def test_distances_resolutions_and_areas() -> None:
     assert words.metres(0.25) == "0.25 m" and words.metres(63.9) == "63.9 m"
     assert words.metres(1999) == "1,999 m" and words.metres(12_300) == "12.3 km"
     assert words.resolution(0.25) == "25 cm a pixel" and words.resolution(1.194) == "1.19 m a pixel"
+    assert words.resolution(57_700) == "57.7 km a pixel"
     assert words.area(5e5) == "50 ha" and words.area(2.5e6) == "2.5 km²"
     assert words.position(-48.87, 180.0) == "48.87000° S, 180.00000° E"
 

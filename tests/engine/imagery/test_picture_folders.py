@@ -418,6 +418,10 @@ def test_empty_folders_and_imagery_that_is_none(tmp_path: Path) -> None:
         open_source(tmp_path)
     with pytest.raises(ImageryError, match="no such imagery"):
         open_source(tmp_path / "nothing")
+    (tmp_path / "town.mbtiles").write_bytes(b"")
+    with pytest.raises(ImageryError, match=r"holds no pictures.*town\.mbtiles") as caught:
+        open_source(tmp_path)
+    assert caught.value.remedy == "Choose the file town.mbtiles in it"
     with pytest.raises(ImageryError):
         open_imagery(tmp_path)
     (tmp_path / "x.txt").write_text("x")
