@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,7 @@ class Outlook:
 
     Args:
         bytes: on the disk; ``seconds``: on this machine, None where that was not measured.
-        needed: bytes while it is built, ``free``: those that the disk has.
+        needed: bytes while it is built, ``free``: those that the disk has; ``writable``: whether the folder takes any.
         requests, fetched_bytes, fetch_s: to and from a server; ``resolution_m``: of what it gives.
         street: they are photos, not tiles.
         hosts: which are asked; zooms, attribution, licence, terms: what the server says of itself.
@@ -52,6 +53,7 @@ class Outlook:
     notes: tuple[str, ...] = ()
     needed: int = 0
     free: int = 0
+    writable: bool = True
     requests: int = 0
     fetched_bytes: int = 0
     fetch_s: float = 0.0
@@ -98,15 +100,25 @@ def _reckon_imagery(wanted: Wanted, report: Report) -> Outlook:
         told.seconds,
         tuple(told.notes),
         free=_free(wanted.root),
+        writable=_writable(wanted.root),
         needed=told.bytes + told.working_bytes,
         street=street,
     )
 
 
 def _free(folder: Path) -> int:
+    return shutil.disk_usage(_standing(folder)).free
+
+
+def _writable(folder: Path) -> bool:
+    return os.access(_standing(folder), os.W_OK)
+
+
+def _standing(folder: Path) -> Path:
+    """The folder, or what is there of the way to it."""
     while not folder.is_dir() and folder != folder.parent:
         folder = folder.parent
-    return shutil.disk_usage(folder).free
+    return folder
 
 
 def _reckon_server(wanted: Wanted) -> Outlook:
@@ -141,4 +153,5 @@ def _reckon_server(wanted: Wanted) -> Outlook:
         notes=tuple(service.notes),
         needed=2 * told.bytes + 4 * tiles * card.descriptor_dim,
         free=_free(wanted.root),
+        writable=_writable(wanted.root),
     )

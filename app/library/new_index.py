@@ -384,6 +384,10 @@ class NewIndexPage(QWidget):
         if self._looked is None:
             return ""
         outlook = self._outlook
+        if outlook is not None and not outlook.writable:
+            return self.tr(
+                "The library's folder cannot be written. Check its permissions, or keep the library elsewhere."
+            )
         if outlook is not None and outlook.needed > outlook.free:
             words = self.tr("While it is built {0} are needed, and {1} are free there.")
             return words.format(size(outlook.needed), size(outlook.free))

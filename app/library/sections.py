@@ -18,6 +18,7 @@ from app.library.words import (
     metres,
     position,
     resolution,
+    sentence,
     size,
     when,
 )
@@ -204,7 +205,7 @@ def _index_sections(entry: Entry, manifest: Manifest, library: Library) -> list[
             tuple(tiles),
         ),
         Section(translate("Library", "Encoder"), (encoder,)),
-        Section(translate("Library", "Notes"), texts=manifest.notes),
+        Section(translate("Library", "Notes"), texts=tuple(map(sentence, manifest.notes))),
     ]
 
 

@@ -26,6 +26,7 @@ from engine.imagery import open_imagery
 from engine.imagery.web_tiles import web_tile
 from engine.index import Index
 from tests.engine.imagery.tile_server import Asked, Reply, serving
+from tests.full_disk import full_disk
 from tests.gui.map.conftest import NO_MAP, Driver
 from tests.gui.test_library import answer, opened
 from tests.gui.test_window import drop, files
@@ -255,6 +256,18 @@ def test_what_failed_to_open_is_not_reckoned_for_ever(
     drop(window, files(tmp_path / "bad.tif"))
     qtbot.waitUntil(form.fault.isVisible, timeout=SOON)
     assert not new._reckoning and form.estimate.text() != "Reckoning…"
+
+
+def test_a_library_that_cannot_be_written_is_told_before_the_start(
+    window: MainWindow, sights: Sights, qtbot
+) -> None:
+    with full_disk(500, read_only=True) as disk:
+        shelves = opened(window, disk / "library", qtbot)
+        QTest.mouseClick(shelves.list.new, CLICK)
+        drop(window, files(sights.folder / "imagery.tif"))
+        qtbot.waitUntil(lambda: shelves.new._outlook is not None, timeout=LATER)
+        form = shelves.new.form
+        assert "cannot be written" in form.problem.text() and not form.start.isEnabled()
 
 
 def test_a_place_typed_in_is_an_area(window: MainWindow, sights: Sights, root: Path, qtbot) -> None:
