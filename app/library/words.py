@@ -63,10 +63,11 @@ def area(square_metres: float) -> str:
 
 
 def position(lat: float, lon: float) -> str:
-    """A position: 48.87012° S, 123.39023° W."""
+    """A position: 48.87012° S, 123.39023° W; no line ends within its parts."""
     ns = translate("Library", "S") if lat < 0 else translate("Library", "N")
     ew = translate("Library", "W") if lon < 0 else translate("Library", "E")
-    return f"{abs(lat):.5f}° {ns}, {abs(lon):.5f}° {ew}"
+    unbroken = "\N{NO-BREAK SPACE}"
+    return f"{abs(lat):.5f}°{unbroken}{ns}, {abs(lon):.5f}°{unbroken}{ew}"
 
 
 def corners(box: Bounds) -> str:

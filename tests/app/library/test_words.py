@@ -26,7 +26,8 @@ def test_distances_resolutions_and_areas() -> None:
     assert words.resolution(0.25) == "25 cm a pixel" and words.resolution(1.194) == "1.19 m a pixel"
     assert words.resolution(57_700) == "57.7 km a pixel"
     assert words.area(5e5) == "50 ha" and words.area(2.5e6) == "2.5 km²"
-    assert words.position(-48.87, 180.0) == "48.87000° S, 180.00000° E"
+    place = words.position(-48.87, 180.0)
+    assert place.split(" ") == ["48.87000°\N{NO-BREAK SPACE}S,", "180.00000°\N{NO-BREAK SPACE}E"]
 
 
 def test_an_outlook_in_a_line() -> None:
