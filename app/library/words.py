@@ -200,6 +200,8 @@ def why_failed(build: Build) -> tuple[str, str]:
     again = translate("Library", "What is done is kept; Resume goes on from there.")
     if story.phase == "error" and story.problem:
         remedy = _RESUME.sub("", story.remedy)  # said for the command line
+        if "is kept" in story.problem:  # it need not be said twice
+            again = translate("Library", "Resume goes on from there.")
         parts = [sentence(remedy), again if can_go_on(build) else ""]
         return sentence(story.problem), " ".join(part for part in parts if part)
     last = complaint(build.errors)

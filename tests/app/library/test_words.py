@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from app.library import words
+from app.library.builds import Build, Launch, Plan, Story
 from app.library.estimates import Outlook
 from app.library.imagery import box_of, polygon_of, square_around
 from app.library.new_words import outlook_words
@@ -59,3 +62,16 @@ def test_squares_and_their_boxes_across_180() -> None:
         2000, rel=0.01
     )
     assert polygon_of([[(0.0, 0.0), (1.0, 1.0)]]) is None
+
+
+def test_what_is_kept_is_said_once() -> None:
+    story = Story(
+        phase="error",
+        problem="the disk is full; what was done so far is kept",
+        remedy="Make room and continue with: nadir index build --resume",
+    )
+    build = Build(Path("town"), Launch(Plan("town", "imagery.tif", "one.encoder")), story)
+    assert words.why_failed(build) == (
+        "The disk is full; what was done so far is kept.",
+        "Make room. Resume goes on from there.",
+    )
