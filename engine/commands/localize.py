@@ -21,7 +21,7 @@ from engine.commands.common import (
     print_json,
 )
 from engine.commands.milvus import add_milvus, milvus_index
-from engine.errors import NadirError, PhotoError
+from engine.errors import IndexFolderError, NadirError, PhotoError
 
 FORMATS = ("text", "json", "geojson", "kml", "gpx", "csv", "html")
 
@@ -106,7 +106,7 @@ def run(args: argparse.Namespace) -> int:
         area=read_area(args.area) if args.area is not None else None,
         near=args.near,
         extents_m=_extents(args, index),
-        sources=tuple(args.source or ()),
+        sources=_sources(args, index),
     )
     results: list[Result] = []
     failed: list[NadirError] = []
@@ -136,12 +136,42 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _extents(args: argparse.Namespace, index: Index) -> tuple[float, ...]:
-    """The index's extents that the user means: within a hundredth."""
+    """The index's extents that the user means: within a hundredth.
+
+    Raises:
+        IndexFolderError: it has none like that. Between two there may be more, which the manifest does not list.
+    """
     asked: list[float] = args.tile_extent_m or []
-    return tuple(
-        next((own for own in index.manifest.extents_m if abs(own - each) <= 0.01 * own), each)
-        for each in asked
-    )
+    own = index.manifest.extents_m
+    found: list[float] = []
+    for each in asked:
+        meant = next((extent for extent in own if abs(each - extent) <= 0.01 * extent), None)
+        if meant is None and (len(own) != 2 or not min(own) < each < max(own)):
+            raise IndexFolderError(
+                f"it has no tiles of {each:g} m",
+                index.path.name,
+                f"--tile-extent-m may be: {', '.join(f'{extent:g}' for extent in own)}",
+            )
+        found.append(each if meant is None else meant)
+    return tuple(found)
+
+
+def _sources(args: argparse.Namespace, index: Index) -> tuple[str, ...]:
+    """The imageries that the user means.
+
+    Raises:
+        IndexFolderError: the index has none of that name.
+    """
+    asked: list[str] = args.source or []
+    own = [Path(facts.name).stem or facts.name for facts in index.manifest.imagery]
+    for each in asked:
+        if each not in own:
+            raise IndexFolderError(
+                f"it has no imagery {each!r}",
+                index.path.name,
+                f"--source may be: {', '.join(own[:10])}",
+            )
+    return tuple(asked)
 
 
 def _query(path: Path, args: argparse.Namespace, asked: Filter) -> Query:

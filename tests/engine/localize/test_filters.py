@@ -96,8 +96,13 @@ def test_on_the_command_line(
     assert main([*common, "--tile-extent-m", f"{large:.1f}"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["plan"]["tiles"] == two.select(Filter(None, (lat, lon, 40.0), (large,))).count
-    assert main([*common, "--source", "nowhere"]) == 0
-    assert json.loads(capsys.readouterr().out)["candidates"] == []
+    for wrong, word in (
+        (("--source", "nowhere"), "--source may be: "),
+        (("--tile-extent-m", "7"), "--tile-extent-m may be: "),
+    ):
+        assert main([*common, *wrong]) == 1
+        told = capsys.readouterr()
+        assert told.out == "" and word in told.err
     for wrong in ("1,2", "91,0,5", "0,0,-5", "a,b,c", "nan,0,5"):
         with pytest.raises(SystemExit):
             main(["localize", str(photo), f"--near={wrong}"])
