@@ -68,7 +68,7 @@ def training_packages() -> str:
     needs = training_requirements()
     if needs is not None:
         return f"-r {_quoted(str(needs))}"
-    if (root / "pyproject.toml").is_file():
+    if not getattr(sys, "frozen", False) and (root / "pyproject.toml").is_file():
         return f'"{root}[train]"'
     return " ".join(TRAINING_NEEDS)
 

@@ -92,7 +92,7 @@ def fetch(
         raise ImageryError(
             f"this area has {plan.count:,} tiles at zoom {zoom}, more than {most_tiles:,}",
             None,
-            "Choose a smaller area or a lower zoom, or allow more",
+            "Choose a smaller area or a lower zoom, or allow more with --max-tiles",
         )
     allowed = AllowedHosts(allowed_hosts)
     for host in service.hosts:

@@ -100,7 +100,10 @@ def test_orphans_are_found_by_their_token(tmp_path: Path) -> None:
         start_new_session=True,
     )
     assert done.returncode == 0
-    (left,) = processes.family("orphan-1")
+    until = time.monotonic() + 10  # it is left behind before it is under way
+    while not (found := processes.family("orphan-1")) and time.monotonic() < until:
+        time.sleep(0.05)
+    (left,) = found
     assert processes.end("orphan-1") and processes.mark_of(left) == ""
 
 
