@@ -17,6 +17,7 @@ from engine.index.seam import TileEncoder
 from engine.progress import Report, silent
 
 _SAMPLES = 4  # runs of rows that are measured, spread over all
+_SCATTERED = 60  # single rows that are looked at besides: patchy imagery is not met by a few runs
 _ROW_BYTES = 195  # of the tile table and the mapped centres
 _PIXEL_BYTES = 0.4  # of the copy of the imagery
 _COPIED = 25e6  # pixels a second
@@ -61,6 +62,7 @@ def estimate_build(
     job = make_job("estimate", source, encoder, settings)
     plan = job.plan
     rows, seconds, notes = float(plan.places), None, list(job.facts.notes)
+    share = 1.0
     if measure:
         share, a_row = _measured(job, encoder, workers, report)
         rows *= share
@@ -75,7 +77,8 @@ def estimate_build(
     kept = {"exact": 2.0, "sq8": 1.0, "graph": 2.5}.get(
         layout.kind, 3.0 if layout.code == "SQ8" else 2.2
     )
-    copied = _copied_pixels(job) if plan.embed_imagery else 0.0
+    # Where nothing lies the copy is next to nothing.
+    copied = share * _copied_pixels(job) if plan.embed_imagery else 0.0
     pictures = _picture_bytes(job) * rows / max(1, plan.places) if plan.embed_imagery else 0.0
     held = kept * numbers + _ROW_BYTES * rows + _PIXEL_BYTES * copied + pictures
     if seconds is not None:
@@ -109,12 +112,22 @@ def _measured(job: Job, encoder: TileEncoder, workers: int, report: Report) -> t
             if number or len(starts) == 1:
                 encoding += time.perf_counter() - middle
                 encoded += len(loaded.good)
+    apart = _scattered(rows.count) if rows.count > _SAMPLES * length else []
+    report(_SAMPLES - 1, _SAMPLES, "Measuring")
+    there = sum(len(rows.load(first, first + 1).good) for first in apart)
+    # Neighbours are alike: a whole run says as much as one row.
+    share = (_SAMPLES * good / looked + there) / (_SAMPLES + len(apart))
     workers = min(workers or os.cpu_count() or 1, 16)
-    share = good / looked
     cut = loading / looked / workers
     encode = encoding / encoded * share if encoded else 0.0
     # On a processor both share the cores; with a GPU the slower sets the pace.
     return share, cut + encode
+
+
+def _scattered(count: int) -> list[int]:
+    """Rows all over, by steps of the golden ratio so that no regular pattern of the order is met."""
+    steps = (np.arange(1, _SCATTERED + 1) * 0.6180339887498949) % 1.0
+    return sorted({int(step * count) for step in steps})
 
 
 def _picture_bytes(job: Job) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from engine.encoder import open_encoder
 from engine.errors import IndexFolderError
 from engine.imagery import open_imagery
 from engine.imagery.geotiff import write_orthophoto
-from engine.index import Index, read_manifest, verify_index
+from engine.index import Index, build_index, read_manifest, verify_index
 from engine.index.encoding import duration
 from engine.index.estimate import estimate_build
 from engine.index.job import Settings
@@ -180,3 +181,22 @@ def test_what_a_build_will_take(folder: Path, tmp_path: Path) -> None:
 def test_times_to_come_in_words() -> None:
     words = [duration(s) for s in (0.2, 59, 61, 3500, 3700, 8000, 50_000, 400_000)]
     assert words == ["0 s", "59 s", "1 min", "58 min", "1 h 2 min", "2 h 13 min", "14 h", "5 days"]
+
+
+def test_patchy_imagery_is_foreseen_as_it_is(folder: Path, tmp_path: Path) -> None:
+    """Two small pieces at the ends of a long empty box: few runs of places meet either."""
+    patchy = tmp_path / "patchy"
+    patchy.mkdir()
+    shutil.copyfile(folder / "place.tif", patchy / "a.tif")
+    pixels = np.full((320, 320, 3), 90, np.uint8)
+    lat, lon = geo.LocalFrame(LAT, LON).to_wgs84(700.0, 500.0)
+    write_orthophoto(patchy / "b.tif", pixels, lat, lon, 0.5)
+    encoder = open_encoder(folder / "linear.encoder", threads=1, gpu=False)
+    settings = Settings(stride_m=8.0)
+    with open_imagery(patchy) as source:
+        foreseen = estimate_build(source, encoder, settings, workers=1)
+        with build_index(tmp_path / "patchy.index", source, encoder, stride_m=8.0) as index:
+            made = index.manifest.count
+            held = sum(facts.bytes for facts in index.manifest.files.values())
+    assert made / 2 < foreseen.places < made * 2
+    assert held / 3 < foreseen.bytes < held * 3
