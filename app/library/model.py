@@ -61,6 +61,7 @@ class Library(QObject):
     entry_changed = Signal(object)  # the path of one that was checked, or is being worked at
     chosen_changed = Signal()  # the entry or the page that is looked at
     build_changed = Signal(object)  # a Build that told or became something
+    begun = Signal(object)  # a Build whose process was started
     live_changed = Signal()  # whether any build is at work
     installed = Signal(object)  # the path of what was brought in
     leaving = Signal(object)  # the path of what is about to be deleted: let go of its files
@@ -421,6 +422,7 @@ class Library(QObject):
             self.changed.emit()
         self._wanted = None
         self.choose(build.out)
+        self.begun.emit(build)
         self.build_changed.emit(build)
         self._tell_live()
 

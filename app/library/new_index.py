@@ -8,7 +8,7 @@ from PySide6.QtCore import QTimer, Signal
 from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
 from app.library import imagery
-from app.library.builds import Plan, check_name, free_name
+from app.library.builds import Build, Plan, check_name, free_name
 from app.library.estimates import Outlook, Wanted, reckon
 from app.library.ground import GroundMap
 from app.library.imagery import Facts, Looked
@@ -47,6 +47,7 @@ class NewIndexPage(QWidget):
         self._fault: NadirError | None = None  # why nothing could be reckoned
         self._may_ask: tuple[str, ...] = ()  # hosts that may be asked what they have
         self._named_by_user = False
+        self._asked = ""  # the name of a build that was asked for and has not begun
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(RECKON_AFTER_MS)
@@ -75,6 +76,7 @@ class NewIndexPage(QWidget):
         form.address.returnPressed.connect(self._use_address)
         form.address_file.clicked.connect(self._ask_server_file)
         form.start.clicked.connect(self._start)
+        self._library.begun.connect(self._has_begun)
 
     # Imagery ----------------------------------------------------------------------------------------------------
 
@@ -328,9 +330,15 @@ class NewIndexPage(QWidget):
             zoom=wanted.zoom,
             kind=wanted.kind or "",
         )
-        self._named_by_user = False
+        self._asked = plan.name
         self.start_asked.emit(plan, outlook.tiles)
-        self.reset()
+
+    def _has_begun(self, build: Build) -> None:
+        """What was asked for is under way; where it could not be started the form stays as it was filled in."""
+        if build.name == self._asked:
+            self._asked = ""
+            self._named_by_user = False
+            self.reset()
 
     def fill(self, plan: Plan) -> None:
         """Begin with what was asked of another build."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -268,6 +269,25 @@ def test_a_library_that_cannot_be_written_is_told_before_the_start(
         qtbot.waitUntil(lambda: shelves.new._outlook is not None, timeout=LATER)
         form = shelves.new.form
         assert "cannot be written" in form.problem.text() and not form.start.isEnabled()
+
+
+def test_a_start_that_fails_leaves_the_form_as_it_was(
+    window: MainWindow, sights: Sights, qtbot
+) -> None:
+    with full_disk(300) as disk:
+        shelves = opened(window, disk / "library", qtbot)
+        QTest.mouseClick(shelves.list.new, CLICK)
+        drop(window, files(sights.folder / "imagery.tif"))
+        form = shelves.new.form
+        qtbot.waitUntil(form.start.isEnabled, timeout=LATER)
+        with contextlib.suppress(OSError), open(disk / "filler", "wb", buffering=0) as filler:
+            while filler.write(bytes(1024)):
+                pass
+        name = form.name.text()
+        QTest.mouseClick(form.start, CLICK)
+        qtbot.waitUntil(lambda: bool(window.session.notices.kept), timeout=LATER)
+        assert shelves.new.facts is not None and form.name.text() == name
+        assert window.library.builds == []
 
 
 def test_a_place_typed_in_is_an_area(window: MainWindow, sights: Sights, root: Path, qtbot) -> None:
