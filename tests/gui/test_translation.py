@@ -14,6 +14,7 @@ from PySide6.QtCore import QTranslator
 from PySide6.QtWidgets import QAbstractButton, QApplication, QLabel, QMenu, QWidget
 
 from app.bench import Load
+from app.library.words import sentence
 from app.rail import LIBRARY, TRAIN
 from engine.shipped import shipped_encoder, shipped_index
 from tests.conftest import ROOT
@@ -68,7 +69,8 @@ def test_every_text_is_translated(made_up_language, new_window, sights, qtbot) -
     own.add(window.train.setup.form.about.text())  # said by the recipe
     manifest = window.session.bench.index.value.manifest  # whose words the card repeats
     (imagery,) = manifest.imagery
-    own |= {manifest.made_by, imagery.crs, f"{imagery.name} ({imagery.kind})", *manifest.notes}
+    own |= {manifest.made_by, imagery.crs, f"{imagery.name} ({imagery.kind})"}
+    own |= set(map(sentence, manifest.notes))
     english = set()
     for widget in window.findChildren(QWidget):
         if isinstance(widget, (QLabel, QAbstractButton)):
