@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import os
+import time
 from collections.abc import Iterable, Iterator
 
 import torch
@@ -22,6 +23,7 @@ from engine.training.batch import Part
 
 _PATIENCE = datetime.timedelta(hours=2)
 """How long ranks wait for the first one while it validates."""
+_PARTING_S = 0.5
 
 
 class LostRankError(TrainingError):
@@ -94,6 +96,8 @@ class Ranks:
     def close(self) -> None:
         """Part from the others."""
         if self.count > 1 and dist.is_initialized():
+            # Who parts while another still reads the last answer has gloo's own thread abort the other.
+            time.sleep(_PARTING_S)
             dist.destroy_process_group()
 
 
