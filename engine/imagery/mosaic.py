@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from engine.errors import ImageryError
 from engine.geo import Bounds, wrap_longitude
+from engine.imagery.cutting import Cuts
 from engine.imagery.footprint import around_all, ring_of, window_of
 from engine.imagery.geotiff import copy_pixels
 from engine.imagery.projection import PixelReader
 from engine.imagery.rendered import Rendered
-from engine.imagery.resample import SizedGrid, cut_tiles, render
 from engine.imagery.source import AerialSource
 from engine.progress import Report, silent
 
@@ -78,7 +78,7 @@ class MosaicFacts:
     files: int = 0
 
 
-class Mosaic:
+class Mosaic(Cuts):
     """Layers over and beside each other; see :class:`engine.imagery.AerialSource`.
 
     Every pixel comes from the first layer that has it. It may be used from several threads where its layers may.
@@ -120,29 +120,6 @@ class Mosaic:
         met = (self._south <= north + margin_lat) & (self._north >= south - margin_lat)
         met &= ((self._west - west) % 360.0 <= wide) | ((west - self._west) % 360.0 <= self._wide)
         return [self.layers[i].part for i in np.flatnonzero(met).tolist()]
-
-    def cut(
-        self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
-    ) -> tuple[NDArray[np.uint8], float]:
-        """See :meth:`AerialSource.cut`."""
-        tiles, shares = self.cut_many([lat], [lon], extent_m, pixels, missing=missing)
-        return tiles[0], float(shares[0])
-
-    def cut_many(
-        self,
-        lats: ArrayLike,
-        lons: ArrayLike,
-        extent_m: float,
-        pixels: int,
-        *,
-        missing: int = 0,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """See :meth:`AerialSource.cut_many`."""
-        return cut_tiles(self, lats, lons, extent_m, pixels, missing)
-
-    def render(self, grid: SizedGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The imagery on any grid: pixels [height, width, 3] and which of them are valid."""
-        return render(self, grid)
 
     def outline(self) -> list[FloatArray]:
         """Rings [n, 2] of longitude and latitude around what really is covered."""

@@ -7,16 +7,16 @@ from pathlib import Path
 
 import numpy as np
 from affine import Affine
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 
 from engine.errors import ImageryError
 from engine.geo import Bounds
+from engine.imagery.cutting import Cuts
 from engine.imagery.footprint import box_of, resolution_of, window_of
 from engine.imagery.geotiff import copy_pixels
 from engine.imagery.projection import WGS84, crs_name, project, world_width
 from engine.imagery.rendered import Rendered
-from engine.imagery.resample import Grid, cut_tiles, render
 from engine.imagery.tile_cover import Cover
 from engine.imagery.tile_levels import MEMORY_BYTES, TileLevels, TileStore
 from engine.progress import Report, silent
@@ -45,7 +45,7 @@ class PyramidFacts:
     files: int = 0
 
 
-class TilePyramid:
+class TilePyramid(Cuts):
     """Map tiles of any grid; see :class:`engine.imagery.AerialSource`.
 
     Its pixels are those of one zoom, the deepest that has tiles unless another is asked for. What that zoom lacks is
@@ -128,29 +128,6 @@ class TilePyramid:
     @property
     def files(self) -> int:
         return self._facts.files
-
-    def cut(
-        self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
-    ) -> tuple[NDArray[np.uint8], float]:
-        """See :meth:`AerialSource.cut`."""
-        tiles, shares = self.cut_many([lat], [lon], extent_m, pixels, missing=missing)
-        return tiles[0], float(shares[0])
-
-    def cut_many(
-        self,
-        lats: ArrayLike,
-        lons: ArrayLike,
-        extent_m: float,
-        pixels: int,
-        *,
-        missing: int = 0,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """See :meth:`AerialSource.cut_many`."""
-        return cut_tiles(self, lats, lons, extent_m, pixels, missing)
-
-    def render(self, grid: Grid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The imagery on any grid of local metres: pixels [height, width, 3] and which of them are valid."""
-        return render(self, grid)
 
     def read(
         self, left: int, top: int, right: int, bottom: int, columns: int, rows: int

@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 import numpy as np
 from affine import Affine
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from rasterio.crs import CRS
 from rasterio.enums import Resampling
 from rasterio.errors import CRSError, RasterioError
@@ -19,13 +19,13 @@ from rasterio.windows import Window
 from engine.errors import ImageryError
 from engine.geo import Bounds
 from engine.imagery.bands import BandRule, band_rule
+from engine.imagery.cutting import Cuts
 from engine.imagery.facts import DAMAGED, RasterFacts, open_dataset, read_facts, reason
 from engine.imagery.footprint import box_of, resolution_of, ring_of, window_of
 from engine.imagery.geotiff import copy_pixels
 from engine.imagery.handles import Handles, environment
 from engine.imagery.projection import crs_name, world_width
 from engine.imagery.rendered import Rendered
-from engine.imagery.resample import SizedGrid, cut_tiles, render
 from engine.progress import Report, silent
 
 _SAMPLED_BYTES, _SAMPLES = 1 << 16, 256  # a fingerprint reads no more than 16 MB of a file
@@ -34,7 +34,7 @@ _GEOTIFF = "GTiff"  # other drivers can reach other files, or the network
 FloatArray = NDArray[np.float64]
 
 
-class RasterSource:
+class RasterSource(Cuts):
     """One raster file; see :class:`engine.imagery.AerialSource`.
 
     Args:
@@ -95,29 +95,6 @@ class RasterSource:
         self.name = self.path.stem
         self.gaps = has_gaps(facts, rule)
         self.notes: tuple[str, ...] = rule.notes
-
-    def cut(
-        self, lat: float, lon: float, extent_m: float, pixels: int, *, missing: int = 0
-    ) -> tuple[NDArray[np.uint8], float]:
-        """See :meth:`AerialSource.cut`."""
-        tiles, shares = self.cut_many([lat], [lon], extent_m, pixels, missing=missing)
-        return tiles[0], float(shares[0])
-
-    def cut_many(
-        self,
-        lats: ArrayLike,
-        lons: ArrayLike,
-        extent_m: float,
-        pixels: int,
-        *,
-        missing: int = 0,
-    ) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """See :meth:`AerialSource.cut_many`."""
-        return cut_tiles(self, lats, lons, extent_m, pixels, missing)
-
-    def render(self, grid: SizedGrid) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-        """The imagery on any grid: pixels [height, width, 3] and which of them are valid."""
-        return render(self, grid)
 
     def read(
         self, left: int, top: int, right: int, bottom: int, columns: int, rows: int

@@ -16,7 +16,7 @@ from engine.imagery.safe_xml import Node
 from engine.imagery.server.ask import with_query
 from engine.imagery.server.description import Server, host_of
 from engine.imagery.server.service import Service
-from engine.imagery.server.wmts import choose, stated_terms
+from engine.imagery.server.wmts import choose, chosen_format, stated_terms
 from engine.imagery.tile_grid import (
     MERCATOR_EDGE_M,
     WEB_MERCATOR,
@@ -61,8 +61,10 @@ def wms_service(server: Server, root: Node) -> Service:
     box = _box(chain)
     grid = _grid(server, crs, box)
     request = capability.child("Request", "GetMap")
-    kind = _chosen_format(
-        server, [] if request is None else [f.text.strip() for f in request.all("Format")]
+    kind = chosen_format(
+        server,
+        _PREFERRED,
+        [] if request is None else [f.text.strip() for f in request.all("Format")],
     )
     endpoint, moved = _endpoint(server, request)
     notes = [
@@ -188,17 +190,6 @@ def _grid(server: Server, crs: CRS, box: Bounds | None) -> TileGrid:
             Level(zoom, resolution, west, north, pixels, pixels, columns, rows, str(zoom))
         )
     return TileGrid(crs, tuple(levels))
-
-
-def _chosen_format(server: Server, formats: list[str]) -> str:
-    if server.format:
-        choose("format", server.format, formats)
-        return server.format
-    for wanted in _PREFERRED:
-        if wanted in formats:
-            return wanted
-    choose("picture format", "image/jpeg", formats)
-    raise AssertionError
 
 
 def _endpoint(server: Server, request: Node | None) -> tuple[str, list[str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from urllib.parse import quote, urljoin, urlsplit
 
@@ -56,7 +57,7 @@ def wmts_service(server: Server, root: Node) -> Service:
     name = layer.value("Identifier")
     box = _box(layer)
     grid, matrix_set, link = _chosen_grid(server, contents, layer, box)
-    kind = _chosen_format(server, [node.text.strip() for node in layer.all("Format")])
+    kind = chosen_format(server, _PREFERRED, [node.text.strip() for node in layer.all("Format")])
     address = _addresses(server, root, layer, kind, matrix_set)
     title = line(layer.value("Title"))
     notes = [
@@ -101,6 +102,18 @@ def choose(what: str, wanted: str, have: list[str]) -> None:
         )
 
 
+def chosen_format(server: Server, preferred: Sequence[str], formats: list[str]) -> str:
+    """The picture format that was asked for, else the first preferred one that the server has."""
+    if server.format:
+        choose("format", server.format, formats)
+        return server.format
+    for wanted in preferred:
+        if wanted in formats:
+            return wanted
+    choose("picture format", "image/jpeg", formats)
+    raise AssertionError
+
+
 def _chosen_layer(server: Server, contents: Node) -> Node:
     layers = {layer.value("Identifier"): layer for layer in contents.all("Layer")}
     if server.layer:
@@ -112,17 +125,6 @@ def _chosen_layer(server: Server, contents: Node) -> Node:
     raise ImageryError(
         f"the server has {len(layers)} layers", None, f"Choose one with --layer: {some}"
     )
-
-
-def _chosen_format(server: Server, formats: list[str]) -> str:
-    if server.format:
-        choose("format", server.format, formats)
-        return server.format
-    for wanted in _PREFERRED:
-        if wanted in formats:
-            return wanted
-    choose("picture format", "image/jpeg", formats)
-    raise AssertionError
 
 
 def _box(layer: Node) -> Bounds | None:
