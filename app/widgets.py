@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal
 
-from PySide6.QtCore import QPointF, QRectF, QSize, Qt, Signal
+from PySide6.QtCore import QPointF, QRect, QRectF, QSize, Qt, Signal
 from PySide6.QtGui import QAction, QKeySequence, QPainter, QPen, QResizeEvent
 from PySide6.QtWidgets import (
     QBoxLayout,
@@ -15,6 +15,8 @@ from PySide6.QtWidgets import (
     QLabel,
     QPushButton,
     QSizePolicy,
+    QStyle,
+    QStyleOptionViewItem,
     QToolButton,
     QVBoxLayout,
     QWidget,
@@ -222,6 +224,20 @@ class Segments(QWidget):
     def button(self, value: str) -> QToolButton:
         """The button of one choice."""
         return self._buttons[value]
+
+
+def paint_row_ground(painter: QPainter, option: QStyleOptionViewItem, tokens: Tokens) -> None:
+    """What lies under a line of a list: chosen, under the mouse, or held by the keyboard."""
+    box: QRect = option.rect  # type: ignore[attr-defined]
+    state = option.state  # type: ignore[attr-defined]
+    if state & QStyle.StateFlag.State_Selected:
+        painter.fillRect(box, tokens.colour("accent_soft"))
+        painter.fillRect(QRect(box.left(), box.top(), 3, box.height()), tokens.colour("accent"))
+    elif state & QStyle.StateFlag.State_MouseOver:
+        painter.fillRect(box, tokens.colour("hover"))
+    if state & QStyle.StateFlag.State_HasFocus:
+        painter.setPen(QPen(tokens.colour("accent"), 1))
+        painter.drawRect(box.adjusted(0, 0, -1, -1))
 
 
 def paint_rank(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QModelIndex, QPersistentModelIndex, QRect, QSize, Qt, Signal
-from PySide6.QtGui import QPainter, QPen
+from PySide6.QtGui import QPainter
 from PySide6.QtWidgets import (
     QFrame,
     QHBoxLayout,
@@ -11,7 +11,6 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QVBoxLayout,
@@ -23,7 +22,7 @@ from app.library.builds import Build, State
 from app.library.model import Entry, Library
 from app.library.words import in_short
 from app.theme import STEP, Tokens, line_height, scaled_font, tokens_of
-from app.widgets import Segments, label
+from app.widgets import Segments, label, paint_row_ground
 from engine.library import Kind
 
 WIDTH, NARROW = 248, 196
@@ -217,17 +216,9 @@ class _Delegate(QStyledItemDelegate):
         entry, build, words = data
         tokens = tokens_of(view)
         box: QRect = option.rect  # type: ignore[attr-defined]
-        state = option.state  # type: ignore[attr-defined]
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(box, tokens.colour("accent_soft"))
-            painter.fillRect(QRect(box.left(), box.top(), 3, box.height()), tokens.colour("accent"))
-        elif state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(box, tokens.colour("hover"))
-        if state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(QPen(tokens.colour("accent"), 1))
-            painter.drawRect(box.adjusted(0, 0, -1, -1))
+        paint_row_ground(painter, option, tokens)
         room = box.adjusted(3 * STEP, 2 * STEP, -3 * STEP, -2 * STEP)
         painter.setFont(scaled_font(view, "normal"))
         metrics = painter.fontMetrics()

@@ -10,7 +10,6 @@ from PySide6.QtWidgets import (
     QListWidget,
     QListWidgetItem,
     QPushButton,
-    QStyle,
     QStyledItemDelegate,
     QStyleOptionViewItem,
     QVBoxLayout,
@@ -22,7 +21,7 @@ from app.theme import STEP, Tokens, line_height, scaled_font, tokens_of
 from app.training.model import Training
 from app.training.runs import Run, State
 from app.training.words import in_short
-from app.widgets import label
+from app.widgets import label, paint_row_ground
 
 WIDTH = 208
 BOX = 16
@@ -151,17 +150,9 @@ class _RunDelegate(QStyledItemDelegate):
             return
         tokens = tokens_of(view)
         box: QRect = option.rect  # type: ignore[attr-defined]
-        state = option.state  # type: ignore[attr-defined]
         painter.save()
         painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        if state & QStyle.StateFlag.State_Selected:
-            painter.fillRect(box, tokens.colour("accent_soft"))
-            painter.fillRect(QRect(box.left(), box.top(), 3, box.height()), tokens.colour("accent"))
-        elif state & QStyle.StateFlag.State_MouseOver:
-            painter.fillRect(box, tokens.colour("hover"))
-        if state & QStyle.StateFlag.State_HasFocus:
-            painter.setPen(QPen(tokens.colour("accent"), 1))
-            painter.drawRect(box.adjusted(0, 0, -1, -1))
+        paint_row_ground(painter, option, tokens)
         room = box.adjusted(3 * STEP, 2 * STEP, -3 * STEP, -2 * STEP)
         checkable = bool(index.flags() & Qt.ItemFlag.ItemIsUserCheckable)
         if checkable:
