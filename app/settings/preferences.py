@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
@@ -13,11 +14,15 @@ from PySide6.QtCore import QObject, QStandardPaths, QTimer, Signal
 from app.jobs import Jobs
 from app.theme import Mode
 from engine.files import write_json
+from engine.shipped import resources
 
 log = logging.getLogger(__name__)
 VERSION = 1
 RECENT = 6
 WRITE_AFTER_MS = 500
+SHIPPED = "shipped:"  # stands on the disk for where the program keeps what comes with it
+_PATHS = ("encoder", "index", "folder")
+_LISTS = ("recent_encoders", "recent_indexes")
 
 
 @dataclass(frozen=True)
@@ -64,7 +69,34 @@ def load(path: Path) -> Preferences:
             value = _checked(raw[field.name], hints[field.name])
             if value is not None:
                 known[field.name] = value
-    return replace(Preferences(), **known)
+    return _with_paths(replace(Preferences(), **known), _here)
+
+
+def kept(now: Preferences) -> dict[str, Any]:
+    """Preferences as they are written: what came with the program is named by its place in it.
+
+    The program may be elsewhere at its next start: moved, renewed, or mounted under another name as an AppImage is.
+    """
+    return asdict(_with_paths(now, _anywhere))
+
+
+def _with_paths(now: Preferences, change: Callable[[str], str]) -> Preferences:
+    changed: dict[str, Any] = {name: change(getattr(now, name)) for name in _PATHS}
+    changed |= {name: tuple(filter(None, map(change, getattr(now, name)))) for name in _LISTS}
+    return replace(now, **changed)
+
+
+def _here(path: str) -> str:
+    if not path.startswith(SHIPPED):
+        return path
+    place = resources() / path.removeprefix(SHIPPED)
+    return str(place) if place.exists() else ""  # another version may ship something else
+
+
+def _anywhere(path: str) -> str:
+    if not path or not Path(path).is_relative_to(resources()):
+        return path
+    return SHIPPED + Path(path).relative_to(resources()).as_posix()
 
 
 def _checked(value: Any, kind: Any) -> Any:
@@ -117,7 +149,7 @@ class PreferenceStore(QObject):
     def write(self) -> None:
         """Write now."""
         self._later.stop()
-        path, values = self._path, asdict(self.now)
+        path, values = self._path, kept(self.now)
 
         def work(report: object) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)

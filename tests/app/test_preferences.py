@@ -8,6 +8,7 @@ import pytest
 
 from app.jobs import Jobs
 from app.notices import Notices
+from app.settings import preferences
 from app.settings.preferences import RECENT, Preferences, PreferenceStore, load
 
 
@@ -24,6 +25,30 @@ def test_round_trip(tmp_path: Path, qtbot) -> None:
     assert again.theme == "dark" and again.opacity == 0.25
     assert again.encoder == f"/a/{RECENT + 2}.encoder"
     assert len(again.recent_encoders) == RECENT and again.recent_encoders[0] == again.encoder
+
+
+def test_what_came_with_the_program_is_found_where_the_program_is_next(
+    tmp_path: Path, qtbot, monkeypatch
+) -> None:
+    """An AppImage is mounted under another name at every start; folders of programs are moved."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    for place in (first, second):
+        (place / "demo.encoder").mkdir(parents=True)
+    (first / "old.encoder").mkdir()
+    path = tmp_path / "preferences.json"
+    jobs = Jobs(Notices())
+    monkeypatch.setattr(preferences, "resources", lambda: first)
+    store = PreferenceStore(path, jobs)
+    own = tmp_path / "mine.encoder"
+    for encoder in (first / "old.encoder", own, first / "demo.encoder"):
+        store.remember(encoder, None)
+    store.flush()
+    assert jobs.shut_down()
+    assert str(first) not in path.read_text()
+    monkeypatch.setattr(preferences, "resources", lambda: second)
+    again = load(path)
+    assert again.encoder == str(second / "demo.encoder")
+    assert again.recent_encoders == (str(second / "demo.encoder"), str(own))
 
 
 @pytest.mark.parametrize(
