@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 import re
 import tomllib
 from dataclasses import dataclass
@@ -13,6 +14,8 @@ IDENTIFIER = "org.nadir.Nadir"
 SOURCE = "source"  # folder inside the program: the engine as another Python reads it
 NEEDS = "training-requirements.txt"
 PURE_PYTHON_KEPT = ("engine.networks", "engine.training")  # torch's: these run elsewhere
+MACOS = "15.0"  # what PySide6's modules are built for, the newest of all that is inside
+WINDOWS_RUNTIME = ("msvcp140.dll", "msvcp140_1.dll")
 _WINDOW_ONLY = {"pyside6", "pyqtgraph", "folium"}
 
 
@@ -92,6 +95,19 @@ def engine_source(root: Path, work: Path) -> list[tuple[str, str]]:
     return found
 
 
+def windows_runtime() -> list[tuple[str, str]]:
+    """Microsoft's runtime for C++ at the top of the program, where onnxruntime looks for it.
+
+    PyInstaller would take it from the building Windows, which need not have it, or have an older one than the wheels
+    are built with. The one that comes with PySide6 is taken.
+    """
+    found = importlib.util.find_spec("shiboken6")
+    if found is None or not found.submodule_search_locations:
+        raise ValueError("shiboken6 is not installed")
+    folder = Path(found.submodule_search_locations[0])
+    return [(str(folder / name), ".") for name in WINDOWS_RUNTIME]
+
+
 def version_resource(about: Facts, name: str) -> Any:
     """The version resource of a Windows program."""
     v = importlib.import_module("PyInstaller.utils.win32.versioninfo")
@@ -151,11 +167,12 @@ def info_plist(about: Facts) -> dict[str, Any]:
     return {
         "CFBundleDisplayName": about.name,
         "CFBundleShortVersionString": about.version,
+        "CFBundleVersion": ".".join(map(str, about.numbers[:3])),
         "NSHumanReadableCopyright": about.copyright,
         "NSHighResolutionCapable": True,
         "NSSupportsAutomaticGraphicsSwitching": True,
         "LSApplicationCategoryType": "public.app-category.graphics-design",
-        "LSMinimumSystemVersion": "13.0",
+        "LSMinimumSystemVersion": MACOS,
         "UTExportedTypeDeclarations": types,
         "CFBundleDocumentTypes": documents,
     }

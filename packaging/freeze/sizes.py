@@ -8,11 +8,16 @@ from pathlib import Path
 
 _COMPONENTS: tuple[tuple[str, str], ...] = (
     (
-        r"PySide6/Qt/(lib/libQt6WebEngine|resources|translations/qtwebengine|libexec)",
+        r"PySide6/Qt/(lib/(lib)?Qt6?WebEngine|resources|translations/qtwebengine|libexec)"
+        r"|PySide6/(Qt6WebEngine|QtWebEngineProcess|resources|translations/qtwebengine)",
         "Qt WebEngine",
     ),
     (r"PySide6/Qt/lib/libicu", "Qt: ICU"),
-    (r"PySide6/(Qt/|translations|plugins)", "Qt: libraries and plugins"),
+    (
+        r"(PySide6/|shiboken6/|[^/]*\.libs/)?(msvcp140|vcruntime140|concrt140|vcomp140|vccorlib140)",
+        "Microsoft's runtime for C++",
+    ),
+    (r"PySide6/(Qt/|Qt6|translations|plugins)|opengl32sw", "Qt: libraries and plugins"),
     (r"PySide6|shiboken6", "Qt for Python"),
     (r"onnxruntime", "onnxruntime"),
     (r"faiss", "faiss and its BLAS"),
@@ -21,27 +26,32 @@ _COMPONENTS: tuple[tuple[str, str], ...] = (
     (r"PIL|pillow", "Pillow"),
     (r"resources", "Nadir: demo and resources"),
     (r"source", "Nadir: engine as source, for training"),
-    (r"libpython|python3|base_library|lib(ssl|crypto|sqlite3|ffi|lzma|bz2)", "Python"),
-    (r"lib[^/]*\.so", "libraries of the system"),
+    (
+        r"libpython|python3|Python|base_library|(lib)?(ssl|crypto|sqlite3|ffi|lzma|bz2)|[^/]+\.pyd",
+        "Python",
+    ),
+    (r"lib[^/]*\.(so|dylib)", "libraries of the system"),
 )
 
 
 def component_of(inside: str) -> str:
     """What a file belongs to, by its name inside ``_internal``."""
     for pattern, name in _COMPONENTS:
-        if re.match(pattern, inside):
+        if re.match(pattern, inside, re.IGNORECASE):
             return name
     return "other Python libraries"
 
 
 def sizes(program: Path) -> Counter[str]:
-    """Bytes by component of the program's folder; links count nothing."""
+    """Bytes by component of the program's folder, or of an application of macOS; links count nothing."""
     found: Counter[str] = Counter()
-    inner = program / "_internal"
+    # macOS has data and libraries in two folders, of which each has links to the other.
+    inner = [program / name for name in ("_internal", "Contents/Frameworks", "Contents/Resources")]
     for path in program.rglob("*"):
         if path.is_file() and not path.is_symlink():
-            if path.is_relative_to(inner):
-                name = component_of(path.relative_to(inner).as_posix())
+            folder = next((folder for folder in inner if path.is_relative_to(folder)), None)
+            if folder is not None:
+                name = component_of(path.relative_to(folder).as_posix())
             else:
                 name = "Nadir: program and Python modules"
             found[name] += path.stat().st_size

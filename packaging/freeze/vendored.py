@@ -21,14 +21,16 @@ class Vendored:
 
 _TABLE: dict[str, Vendored] = {
     "gdal": Vendored("GDAL", "MIT", "Frank Warmerdam, Even Rouault and others", "gdal.org"),
-    "proj": Vendored("PROJ", "MIT", "Gerald Evenden, Frank Warmerdam and others", "proj.org"),
+    "proj(_9)?": Vendored("PROJ", "MIT", "Gerald Evenden, Frank Warmerdam and others", "proj.org"),
     "geos(_c)?": Vendored("GEOS", "LGPL-2.1-or-later", "the GEOS contributors", "libgeos.org"),
     "hdf5(_hl)?": Vendored(
         "HDF5", "BSD-3-Clause", "The HDF Group; University of Illinois", "hdfgroup.org"
     ),
     "netcdf": Vendored("netCDF-C", "BSD-3-Clause", "UCAR / Unidata", "unidata.ucar.edu"),
     "sqlite3": Vendored("SQLite", "blessing", "public domain", "sqlite.org"),
-    "crypto|ssl": Vendored("OpenSSL", "Apache-2.0", "The OpenSSL Project Authors", "openssl.org"),
+    "(crypto|ssl)(-3-x64|-3)?": Vendored(
+        "OpenSSL", "Apache-2.0", "The OpenSSL Project Authors", "openssl.org"
+    ),
     "curl": Vendored("curl", "curl", "Daniel Stenberg and contributors", "curl.se"),
     "nghttp2": Vendored("nghttp2", "MIT", "Tatsuhiro Tsujikawa and contributors", "nghttp2.org"),
     "zstd": Vendored(
@@ -37,7 +39,8 @@ _TABLE: dict[str, Vendored] = {
     "tiff": Vendored(
         "libtiff", "libtiff", "Sam Leffler; Silicon Graphics, Inc.", "libtiff.gitlab.io/libtiff"
     ),
-    "jpeg": Vendored(
+    "jpeg9": Vendored("libjpeg", "IJG", "the Independent JPEG Group", "ijg.org"),
+    "jpeg(62)?": Vendored(
         "libjpeg-turbo",
         "IJG AND BSD-3-Clause",
         "the Independent JPEG Group; the libjpeg-turbo Project",
@@ -81,17 +84,78 @@ _TABLE: dict[str, Vendored] = {
         "gcc.gnu.org",
     ),
     "icu(data|i18n|uc)": Vendored("ICU", "Unicode-3.0", "Unicode, Inc.", "icu.unicode.org"),
-    "z|z-ng": Vendored("zlib", "Zlib", "Jean-loup Gailly and Mark Adler", "zlib.net"),
+    "z|z-ng|zlib1?": Vendored("zlib", "Zlib", "Jean-loup Gailly and Mark Adler", "zlib.net"),
     "expat": Vendored("Expat", "MIT", "the Expat maintainers", "libexpat.github.io"),
+    "geotiff": Vendored(
+        "libgeotiff",
+        "MIT",
+        "Niles D. Ritter, Frank Warmerdam and others",
+        "github.com/OSGeo/libgeotiff",
+    ),
+    "spatialite": Vendored(
+        "SpatiaLite, of whose licences MPL 1.1, GPL 2 and LGPL 2.1 the last is used",
+        "LGPL-2.1-or-later",
+        "Alessandro Furieri",
+        "www.gaia-gis.it/fossil/libspatialite",
+    ),
+    "freexl(-1)?": Vendored(
+        "FreeXL, of whose licences MPL 1.1, GPL 2 and LGPL 2.1 the last is used",
+        "LGPL-2.1-or-later",
+        "Alessandro Furieri",
+        "www.gaia-gis.it/fossil/freexl",
+    ),
+    "iconv(-2)?": Vendored(
+        "GNU libiconv",
+        "LGPL-2.1-or-later",
+        "the Free Software Foundation",
+        "www.gnu.org/software/libiconv",
+    ),
+    "pq": Vendored(
+        "libpq of PostgreSQL",
+        "PostgreSQL",
+        "the PostgreSQL Global Development Group; University of California",
+        "www.postgresql.org",
+    ),
+    "xml2": Vendored("libxml2", "MIT", "Daniel Veillard", "gitlab.gnome.org/GNOME/libxml2"),
+    "minizip": Vendored("minizip of zlib", "Zlib", "Gilles Vollant and others", "zlib.net"),
+    "qhull_r": Vendored(
+        "Qhull", "Qhull", "C.B. Barber; the Geometry Center, University of Minnesota", "qhull.org"
+    ),
+    "omp": Vendored(
+        "LLVM's OpenMP runtime",
+        "Apache-2.0 WITH LLVM-exception",
+        "the LLVM Project",
+        "openmp.llvm.org",
+    ),
+    "msvcp140.*|vcruntime140.*|concrt140|vccorlib140|vcomp140|ucrtbase|api-ms-win-.*": Vendored(
+        "Microsoft's runtime for C and C++, which its makers let go with programs",
+        "LicenseRef-Microsoft-Visual-Cpp-Runtime",
+        "Microsoft Corporation",
+        "visualstudio.microsoft.com/license-terms",
+    ),
+    # What Python itself brings on Windows and macOS.
+    "ffi(-[0-9]+)?": Vendored(
+        "libffi", "MIT", "Anthony Green, Red Hat and others", "sourceware.org/libffi"
+    ),
+    "mpdec": Vendored("mpdecimal", "BSD-2-Clause", "Stefan Krah", "www.bytereef.org/mpdecimal"),
+    "bz2": Vendored("bzip2", "bzip2-1.0.6", "Julian Seward", "sourceware.org/bzip2"),
 }
 
 
 def vendored(file_name: str) -> Vendored | None:
-    """What a library such as ``libtiff-fb65e6fb.so.6.2.0`` is; None where it is not known."""
+    """What a library such as ``libtiff-fb65e6fb.so.6.2.0`` is; None where it is not known.
+
+    Names on Windows bear a digest of 32 digits, those on macOS their version before the ending (``libtiff.6.dylib``),
+    and some the package they are of (:mod:`freeze.macho_names`).
+    """
     stem = re.split(r"\.(?:so|dylib|dll)\b", file_name, maxsplit=1)[0]
-    stem = re.sub(r"(?:-[0-9a-f]{8})+_?$", "", stem.removeprefix("lib")).rstrip("-_")
+    stem = re.sub(r"(?:-(?:[0-9a-f]{32}|[0-9a-f]{8}))+_?$", "", stem)
+    stem = re.sub(r"\.[0-9][0-9.]*(?=$|\.zlib-ng$)", "", stem).removesuffix(".zlib-ng")
+    if file_name.startswith("libjpeg.9."):  # the IJG's own, not libjpeg-turbo
+        stem = "libjpeg9"
+    stem = re.sub(r"^(lib|pil|ras)(?=\w)", "", stem).rstrip("-_")
     stem = re.sub(r"-[0-9a-f]{8}$", "", stem)
     for pattern, facts in _TABLE.items():
-        if re.fullmatch(pattern, stem):
+        if re.fullmatch(pattern, stem, re.IGNORECASE):
             return facts
     return None
