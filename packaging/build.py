@@ -64,7 +64,7 @@ def main() -> int:
 
 def build(options: argparse.Namespace) -> None:
     """Build; runs in the environment that :func:`main` has made."""
-    from freeze import licences, sbom, sizes
+    from freeze import appimage, licences, sbom, sizes
     from freeze.icons import make_icons
     from freeze.plan import facts
     from freeze.slim import slim
@@ -78,16 +78,22 @@ def build(options: argparse.Namespace) -> None:
     if sys.platform == "linux":
         saved = slim(inner)
         say(f"[slim] symbols of {saved.files} libraries {saved.symbols / 1e6:.1f} MB,")
-        say(f"       languages of ICU {saved.icu / 1e6:.1f} MB (of {before / 1e6:.1f} MB)")
+        say(f"       languages of ICU {saved.icu / 1e6:.1f} MB, a second OpenBLAS")
+        say(f"       {saved.blas / 1e6:.1f} MB (of {before / 1e6:.1f} MB)")
     parts = licences.collect(inner, _modules(work), ROOT, about.version)
+    runtime = None if options.program_only else _appimage_runtime(work)
+    if runtime is not None:
+        parts += appimage.parts()
     licences.write(parts, inner / "resources" / "licences.json")
+    if sys.platform == "darwin":
+        _sign(program)
     say(f"[licences] {len(parts)} parts, nothing on GPL terms alone")
     bill = out / f"nadir-{about.version}-{_system()}.cdx.json"
     sbom.write(parts, about.version, program, bill)
     print(sizes.table(sizes.sizes(program)), flush=True)
     made = [bill]
     if not options.program_only:
-        made += _archives(options, program, about.version)
+        made += _archives(options, program, about.version, runtime)
         from freeze.archives import checksums
 
         checksums(made, out / "SHA256SUMS")
@@ -118,8 +124,25 @@ def _freeze(work: Path, out: Path) -> Path:
     return out / ("Nadir.app" if sys.platform == "darwin" else "nadir")
 
 
+def _sign(application: Path) -> None:
+    """Sign the application anew: PyInstaller has done it before the licences were in it."""
+    rights = ROOT / "packaging" / "macos" / "entitlements.plist"
+    command = [
+        "codesign",
+        "--force",
+        "--deep",
+        "--options",
+        "runtime",
+        "--entitlements",
+        str(rights),
+    ]
+    identity = os.environ.get("NADIR_SIGN", "-")
+    subprocess.run([*command, "--sign", identity, str(application)], check=True)
+
+
 def _inner(program: Path) -> Path:
-    return program / ("Contents/Resources" if sys.platform == "darwin" else "_internal")
+    # On macOS the libraries themselves lie there; in Contents/Resources are only links to them.
+    return program / ("Contents/Frameworks" if sys.platform == "darwin" else "_internal")
 
 
 def _system() -> str:
@@ -134,20 +157,37 @@ def _modules(work: Path) -> list[str]:
     return sorted(readers.ZlibArchiveReader(str(found)).toc)
 
 
-def _archives(options: argparse.Namespace, program: Path, version: str) -> list[Path]:
+def _appimage_runtime(work: Path) -> Path | None:
+    from freeze.appimage import CannotBuildError, build_runtime
+
+    if sys.platform != "linux":
+        return None
+    try:
+        return build_runtime(work)
+    except CannotBuildError as error:
+        say(f"[appimage] left out: {error}")
+        return None
+
+
+def _archives(
+    options: argparse.Namespace, program: Path, version: str, runtime: Path | None
+) -> list[Path]:
     from importlib.metadata import version as version_of
 
     from freeze import archives
+    from freeze.appimage import appimage
     from freeze.system import outside_needs
+    from freeze.zipped import zip_folder
 
     out, work = options.out, options.work
+    epoch = int(os.environ["SOURCE_DATE_EPOCH"])
     if sys.platform != "linux":
         if sys.platform == "win32":
             for script in (ROOT / "packaging" / "windows").iterdir():
                 shutil.copy2(script, program)
         base = out / f"nadir-{version}-{_system()}"
-        return [Path(shutil.make_archive(str(base), "zip", program.parent, program.name))]
-    epoch = int(os.environ["SOURCE_DATE_EPOCH"])
+        zip_folder(program, base.with_name(f"{base.name}.zip"), epoch)
+        return [base.with_name(f"{base.name}.zip")]
     libc = outside_needs(_inner(program))[1]
     words = {
         "VERSION": version,
@@ -162,6 +202,8 @@ def _archives(options: argparse.Namespace, program: Path, version: str) -> list[
         program, icons, svg, out, work, words, ROOT / "LICENSE", epoch, options.small
     )
     made = [archives.tarball(release)]
+    if runtime is not None:
+        made.append(appimage(release, runtime))
     if shutil.which("dpkg-deb"):
         made.append(archives.debian_package(release))
     else:

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Prove what build.py has made: install it, use it like a person, take it away.
 
-    python3 packaging/smoke_test.py             the archive and the Debian package of dist/
+    python3 packaging/smoke_test.py             the archive, the AppImage and the Debian package of dist/
     python3 packaging/smoke_test.py --build     build first: the full run; notes in proven.json what was proved
     python3 packaging/smoke_test.py --build --if-changed
                                                 the same, unless proven.json says that it was done already
@@ -19,6 +19,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,6 +41,7 @@ def parse(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument("--no-deb", action="store_true", help="leave the Debian package alone")
     parser.add_argument("--no-archive", action="store_true", help="leave the archive alone")
+    parser.add_argument("--no-appimage", action="store_true", help="leave the AppImage alone")
     parser.add_argument("--inside", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -50,14 +52,22 @@ def main() -> int:
     options.work, options.out = options.work.resolve(), options.out.resolve()
     places = ["--work", str(options.work), "--out", str(options.out)]
     if not options.inside:
+        from bootstrap.console import Console
         from bootstrap.display import screen_in_memory
+        from bootstrap.trouble import Trouble
         from freeze import inputs
+        from smoke.needs import ensure_needs
 
         if options.if_changed and inputs.is_proven(ROOT):
             say(
                 "[proof] packaging, dependencies and resources are as they were proved: nothing to do."
             )
             return 0
+        try:
+            ensure_needs(Console(sys.stderr))
+        except Trouble as trouble:
+            print(f"The proof cannot begin. {trouble}", file=sys.stderr)
+            return 1
         before = inputs.digest(ROOT)
         python = options.work / "venv" / "bin" / "python"
         if options.build or not python.is_file():
@@ -66,7 +76,7 @@ def main() -> int:
                 return done.returncode
         with screen_in_memory() as screen:
             if screen is None:
-                print("Xvfb is needed for a screen in memory: install it first.", file=sys.stderr)
+                print("Xvfb does not start: there is no screen in memory.", file=sys.stderr)
                 return 1
             environ = {**os.environ, "DISPLAY": screen, "QT_QPA_PLATFORM": "xcb"}
             environ["PYTHONPATH"] = str(ROOT / "packaging")
@@ -74,7 +84,8 @@ def main() -> int:
                 environ.pop(name, None)
             command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
             status = subprocess.run([*command, *places], env=environ).returncode
-        whole = options.build and not (options.no_deb or options.no_archive) and os.geteuid() == 0
+        left_out = options.no_deb or options.no_archive or options.no_appimage
+        whole = options.build and not left_out and os.geteuid() == 0
         if status == 0 and whole and inputs.digest(ROOT) == before:
             inputs.record(ROOT)
         return status
@@ -104,6 +115,12 @@ def prove(options: argparse.Namespace) -> int:
             say("[jail] this system lets no program be cut off: network and sources stay in reach")
         if not options.no_archive:
             desk.play(lambda: prove_archive(desk, jail, options, place, pictures / "archive"))
+        image = next(options.out.glob("*.AppImage"), None)
+        if image is None or options.no_appimage:
+            say("[appimage] left out: there is none" if image is None else "[appimage] left out")
+        else:
+            program = options.out / "nadir"
+            desk.play(lambda: prove_appimage(desk, jail, image, program, place, pictures))
         deb = next(options.out.glob("*.deb"), None)
         if deb is None or options.no_deb or os.geteuid() != 0:
             say("[deb] left out: it takes root and a package")
@@ -155,6 +172,50 @@ def prove_archive(desk, jail, options: argparse.Namespace, place: Path, pictures
     say(
         f"[archive] uninstalled: {len(before) - len(left)} files gone, {len(left)} of the user stay"
     )
+
+
+def prove_appimage(desk, jail, image: Path, built: Path, place: Path, pictures: Path) -> None:
+    """Run it mounted, then where nothing can be mounted; nothing may stay behind but the user's own and a cache."""
+    from smoke import story
+    from smoke.jail import fuse_for_users, make_jail, running
+
+    pictures = pictures / "appimage"
+    pictures.mkdir(parents=True)
+    jail = make_jail(place / "home", jail.hidden, jail.display)
+    program = Path(shutil.copy2(image, place / "Nadir.AppImage"))
+    resources = place / "resources"
+    shutil.copytree(built / "_internal" / "resources", resources)
+    photo = _photo(built, place)
+    node = fuse_for_users(place) if jail.cut_off and os.geteuid() == 0 else None
+    if node is None and os.geteuid() == 0:
+        say("[appimage] NOT proved mounted: this system lets nothing be mounted by FUSE")
+    else:
+        mounted = replace(jail, fuse=node)
+        drop_page_cache()
+        report = story.play_window(desk, mounted, [str(program)], photo, pictures)
+        say(f"[appimage] mounted\n{report.text}")
+        for note in story.play_command_line(mounted, str(program), resources):
+            say(f"  {note}")
+        again = story.play_window(desk, mounted, [str(program), str(photo)], photo, pictures / "..")
+        say(
+            f"[appimage] warm start: window {again.window_s:.2f} s, painted {again.painted_s:.2f} s"
+        )
+        story.wait_for("the end of the mount", lambda: not running(program), 15)
+        if list((jail.home / ".cache").glob("nadir/appimage-*")):
+            raise story.SmokeError("the AppImage has unpacked itself though it could be mounted")
+    if jail.cut_off:
+        bare = replace(jail, fuse=Path("/dev/null"))
+        for begins, hint in ((True, "first"), (False, "next")):
+            began = time.monotonic()
+            done = bare.run([str(program), "--version"])
+            _done(done, "the AppImage without FUSE")
+            if ("Unpacking once" in done.stderr) is not begins:
+                raise story.SmokeError(f"the {hint} start without FUSE said: {done.stderr[-500:]}")
+            say(f"[appimage] without FUSE, {hint} start: {time.monotonic() - began:.1f} s")
+        for note in story.play_command_line(bare, str(program), resources):
+            say(f"  {note}")
+    shutil.rmtree(resources)
+    program.unlink()
 
 
 def prove_package(desk, jail, deb: Path, place: Path, pictures: Path) -> None:

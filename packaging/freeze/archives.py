@@ -63,26 +63,25 @@ def desktop_files(release: Release, share: Path) -> None:
         f"metainfo/{METAINFO}": LINUX / METAINFO,
     }
     for name, source in plain.items():
-        _write(share / name, fill(source.read_text("utf-8"), release.words).encode())
+        write(share / name, fill(source.read_text("utf-8"), release.words).encode())
     for picture in sorted(release.icons.glob("*x*.png")):
         if picture.stem != "1024x1024":
             where = share / "icons" / "hicolor" / picture.stem
             for name in ("apps/nadir", "mimetypes/application-x-nadir-encoder"):
-                _write(where / f"{name}.png", picture.read_bytes())
-            _write(where / "mimetypes/application-x-nadir-index.png", picture.read_bytes())
-    _write(share / "icons/hicolor/scalable/apps/nadir.svg", release.svg.read_bytes())
+                write(where / f"{name}.png", picture.read_bytes())
+            write(where / "mimetypes/application-x-nadir-index.png", picture.read_bytes())
+    write(share / "icons/hicolor/scalable/apps/nadir.svg", release.svg.read_bytes())
 
 
 def tarball(release: Release) -> Path:
     """An archive with the program and ``install.sh``."""
     name = f"nadir-{release.version}-linux-{platform.machine()}"
-    folder = _fresh(release.work / "tarball" / name)
-    _place(release.program, folder / "nadir")
+    folder = fresh(release.work / "tarball" / name)
+    place(release.program, folder / "nadir")
     desktop_files(release, folder / "share")
-    _write(folder / "install.sh", (LINUX / "install.sh").read_bytes(), 0o755)
-    words = fill((LINUX / "READ_ME.txt").read_text("utf-8"), release.words)
-    _write(folder / "READ_ME.txt", words.encode())
-    _write(folder / "LICENSE", release.licence.read_bytes())
+    write(folder / "install.sh", (LINUX / "install.sh").read_bytes(), 0o755)
+    write(folder / "READ_ME.txt", readme(release))
+    write(folder / "LICENSE", release.licence.read_bytes())
     target = release.out / f"{name}.tar.xz"
     packer = ("xz -T0 -6" if release.small else "xz -T0 -0") if shutil.which("xz") else "gzip -n"
     if packer.startswith("gzip"):
@@ -101,19 +100,18 @@ def tarball(release: Release) -> Path:
 
 def debian_package(release: Release) -> Path:
     """A package for Debian and its kin: the program in ``/opt/nadir``, the rest where Debian keeps it."""
-    root = _fresh(release.work / "deb")
-    _place(release.program, root / "opt" / "nadir")
+    root = fresh(release.work / "deb")
+    place(release.program, root / "opt" / "nadir")
     share = root / "usr" / "share"
     desktop_files(release, share)
     (root / "usr" / "bin").mkdir(parents=True)
     (root / "usr" / "bin" / "nadir").symlink_to("../../opt/nadir/nadir")
     doc = share / "doc" / "nadir"
-    _write(doc / "copyright", _debian_copyright(release))
+    write(doc / "copyright", _debian_copyright(release))
     history = f"nadir ({release.version}) unstable; urgency=medium\n\n  * See the project's own history.\n\n"
     history += f" -- Nadir <nadir@localhost>  {release.words['DATE_822']}\n"
-    _write(doc / "changelog.gz", gzip.compress(history.encode(), mtime=0))
-    readme = fill((LINUX / "READ_ME.txt").read_text("utf-8"), release.words)
-    _write(doc / "README", readme.encode())
+    write(doc / "changelog.gz", gzip.compress(history.encode(), mtime=0))
+    write(doc / "README", readme(release))
     architecture = _DEB_ARCHITECTURES.get(platform.machine(), platform.machine())
     size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink())
     control = f"""\
@@ -131,7 +129,7 @@ Description: find where a photo was taken, offline, from aerial imagery
  and shows the places that fit best on a map, with what speaks for each.
  Nothing leaves the computer. It comes with a small town to try it on.
 """
-    _write(root / "DEBIAN" / "control", control.encode())
+    write(root / "DEBIAN" / "control", control.encode())
     target = release.out / f"nadir_{release.version}_{architecture}.deb"
     environ = {**os.environ, "SOURCE_DATE_EPOCH": str(release.epoch)}
     command = ["dpkg-deb", "--root-owner-group", "-Zzstd"]
@@ -156,14 +154,20 @@ def checksums(files: list[Path], target: Path) -> None:
     target.write_text("".join(lines), "utf-8")
 
 
-def _fresh(folder: Path) -> Path:
+def readme(release: Release) -> bytes:
+    """``READ_ME.txt`` with the numbers of this release."""
+    return fill((LINUX / "READ_ME.txt").read_text("utf-8"), release.words).encode()
+
+
+def fresh(folder: Path) -> Path:
+    """An empty folder."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     folder.chmod(0o755)
     return folder
 
 
-def _place(program: Path, target: Path) -> None:
+def place(program: Path, target: Path) -> None:
     """The program at another place, without a second copy where the disk allows that."""
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -173,7 +177,8 @@ def _place(program: Path, target: Path) -> None:
         shutil.copytree(program, target, symlinks=True)
 
 
-def _write(path: Path, content: bytes, mode: int = 0o644) -> None:
+def write(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file, its folder too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     path.chmod(mode)

@@ -17,6 +17,7 @@ from bootstrap import system
 from bootstrap.console import Console
 from bootstrap.environment import clean_environ, pinned
 from bootstrap.trouble import Trouble
+from freeze import appimage
 
 
 def wanted(root: Path) -> list[str]:
@@ -75,8 +76,12 @@ def _ensure_tools(console: Console) -> None:
     inside = Path(sysconfig.get_config_var("LIBDIR") or "/usr/lib") / library
     if not inside.is_file() and not _loads(library):  # Debian keeps it apart from the interpreter
         missing.append(f"libpython{sys.version_info.major}.{sys.version_info.minor}")
+    machine = system.this_system()
+    if (
+        machine.installs
+    ):  # the AppImage is left out where its needs are not there, and none may be installed
+        missing += appimage.missing_packages()
     if missing:
-        machine = system.this_system()
         system.ensure_packages(
             missing, "The build takes some packages of the system", machine, console
         )

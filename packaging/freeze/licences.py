@@ -16,7 +16,12 @@ from freeze.system import copyright_of, package_of
 from freeze.vendored import vendored
 
 TEXTS = Path(__file__).resolve().parents[1] / "licences"
-_TEXT_OF = {"LGPL-3.0-only": "LGPL-3", "LGPL-2.1-or-later": "LGPL-2.1", "Apache-2.0": "Apache-2.0"}
+_TEXT_OF = {
+    "LGPL-3.0-only": "LGPL-3",
+    "LGPL-2.1-or-later": "LGPL-2.1",
+    "LGPL-2.1-only": "LGPL-2.1",
+    "Apache-2.0": "Apache-2.0",
+}
 _TEXT_OF |= {"BSD-3-Clause": "BSD", "BSD-2-Clause": "BSD", "MPL-2.0": "MPL-2.0"}
 _QT_NOTICE = """\
 Nadir uses Qt {version} and Qt for Python under the terms of the GNU Lesser General Public License, version 3. Their
@@ -115,7 +120,7 @@ def _is_apart(inside: Path) -> bool:
 def _library(path: Path) -> Part | None:
     known = vendored(path.name)
     if known is not None:
-        text = f"Copyright: {known.holders}\n\n{_standard_text(known.licence)}".strip()
+        text = f"Copyright: {known.holders}\n\n{standard_text(known.licence)}".strip()
         return Part(known.title, "", known.licence, "library", f"https://{known.home}", text)
     owner = package_of(path.name)
     if owner is None:
@@ -123,7 +128,8 @@ def _library(path: Path) -> Part | None:
     return Part(owner.name, owner.version, owner.licence, "system", "", copyright_of(owner.name))
 
 
-def _standard_text(licence: str) -> str:
+def standard_text(licence: str) -> str:
+    """The text of a licence that comes with this project, by its SPDX name; empty where there is none."""
     for name in re.split(r"\s+AND\s+", licence):
         file = TEXTS / f"{_TEXT_OF.get(name, name)}.txt"
         if file.is_file():
@@ -199,7 +205,7 @@ def _text_of(found: metadata.Distribution) -> str:
             path = Path(str(found.locate_file(file)))
             if path.is_file() and path.suffix not in (".py", ".pyc", ".so"):
                 texts.append(path.read_text("utf-8", errors="replace").strip())
-    return "\n\n".join(texts) or _standard_text(
+    return "\n\n".join(texts) or standard_text(
         _licence_of(found).replace("Apache 2.0", "Apache-2.0")
     )
 

@@ -34,8 +34,15 @@ def package_of(library: str) -> Package | None:
     name = min(names, default="", key=len)
     if not name:
         return None
-    version = _run("dpkg-query", "--show", "--showformat", "${Version}\n", name).splitlines()[0]
-    return Package(name, version, licence_in(copyright_of(name)))
+    return Package(name, version_of(name), licence_in(copyright_of(name)))
+
+
+def version_of(package: str) -> str:
+    """Which version of one of Debian's packages is here; empty where that is not told."""
+    if shutil.which("dpkg-query") is None:
+        return ""
+    said = _run("dpkg-query", "--show", "--showformat", "${Version}\n", package).splitlines()
+    return said[0] if said else ""
 
 
 def copyright_of(package: str) -> str:

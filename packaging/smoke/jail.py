@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import stat
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +23,7 @@ class Jail:
         display: the X display.
         cut_off: whether network and hidden folders really are out of reach; False where this system forbids it.
         sandbox: whether the browser's sandbox can work; False where this system keeps programs from making namespaces.
+        fuse: what stands in the place of ``/dev/fuse``; None: the system's own.
     """
 
     home: Path
@@ -29,6 +31,7 @@ class Jail:
     display: str
     cut_off: bool
     sandbox: bool = True
+    fuse: Path | None = None
 
     def command(self, program: list[str]) -> list[str]:
         """The whole command that runs a program inside."""
@@ -45,6 +48,10 @@ class Jail:
             return [*drop, *clean] if root else clean
         steps = ["mount --make-rprivate / 2>/dev/null || :"]
         steps += [f"mount -t tmpfs none {shlex.quote(str(path))}" for path in self.hidden]
+        if root:  # setuid programs such as fusermount3 want the user to have a name
+            steps.append(f"mount --bind {shlex.quote(str(_passwd(self.home)))} /etc/passwd")
+        if self.fuse is not None:
+            steps.append(f"mount --bind {shlex.quote(str(self.fuse))} /dev/fuse")
         steps.append(f"cd {shlex.quote(str(self.home))}")
         steps.append(f"exec {shlex.join([*drop, *clean])}")
         spaces = ["unshare", "--net", "--mount"]
@@ -72,6 +79,8 @@ def make_jail(home: Path, hidden: tuple[Path, ...], display: str) -> Jail:
     if os.geteuid() == 0:
         for path in (home, home / ".run"):
             os.chown(path, USER, USER)
+        known = Path("/etc/passwd").read_text("utf-8")
+        _passwd(home).write_text(f"{known}person:x:{USER}:{USER}::{home}:/bin/sh\n", "utf-8")
     hidden = tuple(path for path in hidden if path.is_dir())
     # What lies in a hidden folder is hidden with it, and cannot be mounted over any more.
     hidden = tuple(path for path in hidden if not any(other in path.parents for other in hidden))
@@ -83,6 +92,26 @@ def make_jail(home: Path, hidden: tuple[Path, ...], display: str) -> Jail:
     jail = Jail(home, hidden, display, works)
     sandbox = jail.run(["unshare", "--user", "true"], timeout=30).returncode == 0
     return Jail(home, hidden, display, works, sandbox)
+
+
+def _passwd(home: Path) -> Path:
+    return home.with_name("passwd")
+
+
+def fuse_for_users(folder: Path) -> Path | None:
+    """A ``/dev/fuse`` that every user may open, as desktops have it; None where there is no FUSE.
+
+    Only root can make one, and machines without a desktop often keep their own to root.
+    """
+    node = folder / "fuse"
+    try:
+        device = os.stat("/dev/fuse").st_rdev
+        os.mknod(node, 0o666 | stat.S_IFCHR, device)
+        node.chmod(0o666)
+        os.close(os.open(node, os.O_RDWR))
+    except OSError:
+        return None
+    return node
 
 
 def family(pid: int) -> list[int]:
@@ -108,3 +137,16 @@ def words_of(pid: int) -> list[str]:
         return Path(f"/proc/{pid}/cmdline").read_bytes().decode("utf-8", "replace").split("\0")
     except OSError:
         return []
+
+
+def running(program: Path) -> list[int]:
+    """The processes that run a program file."""
+    found = []
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                if Path(f"/proc/{entry}/exe").readlink() == program:
+                    found.append(int(entry))
+            except OSError:
+                continue
+    return found

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 import entry
-from freeze import inputs, licences, plan, prune, sbom, sizes, slim
+from freeze import icu, inputs, licences, plan, prune, sbom, sizes, slim
 from freeze.archives import Release, checksums, desktop_files, fill
 from freeze.elf import ElfFile
 from freeze.icons import SIZES
@@ -122,9 +122,9 @@ def test_the_data_of_icu_is_shortened_and_stays_whole() -> None:
         names += name.encode() + b"\0"
         contents += item
     package = header + struct.pack("<I", len(items)) + table + names + contents
-    found = slim.icu_package(b"\x7fELF..." + package)
+    found = icu.icu_package(b"\x7fELF..." + package)
     assert found == (package, "icudt73_dat")
-    smaller = slim.filter_icu_package(package)
+    smaller = icu.filter_icu_package(package)
     count = struct.unpack_from("<I", smaller, 32)[0]
     kept = {}
     for name, data in struct.iter_unpack("<II", smaller[36 : 36 + 8 * count]):
