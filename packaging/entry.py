@@ -36,8 +36,16 @@ def give_children_the_users_environment() -> None:
 
 
 def gpu_folders() -> list[Path]:
-    """Where an onnxruntime for the GPU may stand, first the one that counts: beside the program, or the user's."""
-    beside = Path(sys.executable).resolve().parent / GPU_FOLDER
+    """Where an onnxruntime for the GPU may stand, first the one that counts: beside the program, or the user's.
+
+    What people see of an AppImage is its file; the program lies in a mount that nothing can be put into.
+    """
+    file = os.environ.get("APPIMAGE")
+    mounted = os.environ.get("APPDIR")
+    program = Path(sys.executable).resolve()
+    if file and mounted and program.is_relative_to(Path(mounted).resolve()):
+        program = Path(file)
+    beside = program.parent / GPU_FOLDER
     if sys.platform == "win32":
         own = Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "nadir" / GPU_FOLDER
     else:

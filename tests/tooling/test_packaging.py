@@ -266,6 +266,17 @@ def test_an_onnxruntime_beside_the_program_comes_first(
     assert sys.meta_path[0].find_spec("numpy", None) is None
 
 
+def test_beside_an_appimage_is_beside_its_file(tmp_path: Path, monkeypatch) -> None:
+    program = tmp_path / "mount/nadir/nadir"
+    monkeypatch.setattr(sys, "executable", str(program))
+    monkeypatch.setenv("APPIMAGE", str(tmp_path / "downloads/Nadir.AppImage"))
+    monkeypatch.setenv("APPDIR", str(tmp_path / "mount"))
+    assert entry.gpu_folders()[0] == tmp_path / "downloads" / entry.GPU_FOLDER
+    # Started from another AppImage, a terminal say, it is still a program of its own.
+    monkeypatch.setenv("APPDIR", str(tmp_path / "another"))
+    assert entry.gpu_folders()[0] == program.parent / entry.GPU_FOLDER
+
+
 def test_what_macos_and_windows_are_told() -> None:
     about = plan.facts(ROOT)
     told = plistlib.loads(plistlib.dumps(plan.info_plist(about)))

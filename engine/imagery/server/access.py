@@ -19,6 +19,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from engine import __version__
 from engine.errors import ImageryError, printable
+from engine.imagery.server.certificates import trusting_context
 from engine.imagery.server.description import host_of
 
 _MOST_REDIRECTS = 3
@@ -199,9 +200,8 @@ class Door:
     def _connect(self, parts: Any) -> http.client.HTTPConnection:
         wait = self._limits.connect_s
         if parts.scheme == "https":
-            context = ssl.create_default_context()
             return http.client.HTTPSConnection(
-                parts.hostname, parts.port, timeout=wait, context=context
+                parts.hostname, parts.port, timeout=wait, context=trusting_context()
             )
         return http.client.HTTPConnection(parts.hostname, parts.port, timeout=wait)
 
