@@ -116,6 +116,7 @@ class LicencesDialog(QDialog):
         self.parts.setAccessibleName(translate("Licences", "Parts of the program"))
         self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.parts.setFixedWidth(240)
+        self.parts.setSpacing(2)
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setAccessibleName(translate("Licences", "Terms"))
@@ -146,8 +147,8 @@ class LicencesDialog(QDialog):
         )
 
     def _have(self, terms: list[Terms]) -> None:
-        self._terms = terms
-        self.parts.addItems([part.name for part in terms])
+        self._terms = [*terms[:1], *sorted(terms[1:], key=lambda part: part.name.casefold())]
+        self.parts.addItems([part.name for part in self._terms])
         self.parts.setCurrentRow(0)
 
     def _show(self, row: int) -> None:

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from engine import __version__
+from engine import __version__, training_python
 from engine.commands import evaluate, imagery, import_, index, localize
 from engine.commands.common import Progress, angle, count
 from engine.errors import Cancelled, NadirError, TrainingError
-from engine.shipped import install_for_training
+from engine.shipped import frozen_folder, install_for_training
 
 POSITIONS = ("--near",)
 """Options that take a latitude first."""
@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             # A terminal that lacks a letter shows another sign for it; that is no reason to fail.
             stream.reconfigure(errors="replace")
     try:
+        if _runs_elsewhere(arguments):
+            return training_python.hand_over(arguments)
         parser = make_parser(arguments[0] if arguments else "")
         args = parser.parse_args(arguments)
         return int(args.run(args))
@@ -51,6 +53,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"nadir: {_told(error)}", file=sys.stderr)
         return 1
+
+
+def _runs_elsewhere(arguments: Sequence[str]) -> bool:
+    """Whether the installed program has to leave this to a Python that has PyTorch."""
+    if frozen_folder() is None or not arguments or arguments[0] not in training_python.VERBS:
+        return False
+    return importlib.util.find_spec("torch") is None
 
 
 def _southern(words: Sequence[str]) -> list[str]:
@@ -104,6 +113,11 @@ def make_parser(verb: str = "") -> argparse.ArgumentParser:
         verbs.add_parser("import", help="make an encoder of another project's released weights")
     )
     doctor = verbs.add_parser("doctor", help="versions, devices, paths, and what is missing")
+    doctor.add_argument(
+        "--set-up-training",
+        action="store_true",
+        help="make the installed program a Python that trains and imports: downloads some gigabytes",
+    )
     doctor.set_defaults(run=run_doctor)
     return parser
 
@@ -167,9 +181,25 @@ def run_doctor(args: argparse.Namespace) -> int:
     """Say what is there and what is missing."""
     from engine.doctor import examine, report_text
 
+    if args.set_up_training:
+        return _set_up_training()
     findings = examine()
     print(report_text(findings))
     return 0 if all(finding.good or not finding.needed for finding in findings) else 1
+
+
+def _set_up_training() -> int:
+    if frozen_folder() is None:
+        raise TrainingError(
+            "only the installed program needs that",
+            None,
+            f"This checkout gets what training needs by: {install_for_training()}",
+        )
+    python = training_python.find()
+    if python is None:
+        python = training_python.set_up(lambda command: print(command, flush=True))
+    print(f"{python} trains and imports.")
+    return 0
 
 
 def open_app(args: argparse.Namespace) -> int:

@@ -11,7 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from engine import __version__
+from engine import __version__, training_python
 from engine.errors import NadirError
 from engine.shipped import (
     frozen_folder,
@@ -69,17 +69,13 @@ def examine() -> list[Finding]:
         ),
     ]
     mend = "Run: python3 run.py" if frozen_folder() is None else "Install Nadir again"
-    for names, topic, needed, remedy in (
-        (ENGINE_PACKAGES, "Engine", True, mend),
-        (APP_PACKAGES, "Window", False, mend),
-        (
-            TRAINING_PACKAGES,
-            "Training",
-            False,
-            f"Only to train: {install_for_training()}",
-        ),
-    ):
-        findings += [_package(name, topic, needed, remedy) for name in names]
+    findings += [_package(name, "Engine", True, mend) for name in ENGINE_PACKAGES]
+    findings += [_package(name, "Window", False, mend) for name in APP_PACKAGES]
+    if frozen_folder() is None:
+        remedy = f"Only to train: {install_for_training()}"
+        findings += [_package(name, "Training", False, remedy) for name in TRAINING_PACKAGES]
+    else:
+        findings.append(_training_python())
     findings += [_memory(), _cores(), _scratch(), *_devices()]
     findings += [_encoder(), *_index(), _samples()]
     return findings
@@ -101,6 +97,20 @@ def report_text(findings: list[Finding]) -> str:
         "Ready to locate photos." if not missing else f"Not ready: see {', '.join(missing)} above."
     )
     return "\n".join([*lines, "", verdict])
+
+
+def _training_python() -> Finding:
+    python = training_python.find()
+    if python is not None:
+        return Finding("Training", "Python", True, False, str(python))
+    return Finding(
+        "Training",
+        "Python",
+        False,
+        False,
+        "none with PyTorch",
+        "Only to train and to import: nadir doctor --set-up-training, or the window's Train",
+    )
 
 
 def _package(name: str, topic: str, needed: bool, remedy: str) -> Finding:
@@ -153,7 +163,7 @@ def _devices() -> list[Finding]:
     if CUDA not in present:
         remedy = "Only for a GPU: install onnxruntime-gpu in place of onnxruntime"
         if frozen_folder() is not None:
-            remedy = "Only for a GPU: put onnxruntime-gpu beside the program, see READ_ME.txt"
+            remedy = "Only for a GPU: put onnxruntime-gpu beside the program, see its READ_ME.txt"
         return [
             *findings,
             Finding("Machine", "GPU", False, False, "this onnxruntime has no CUDA", remedy),
