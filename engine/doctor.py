@@ -16,6 +16,7 @@ from engine.errors import NadirError
 from engine.shipped import (
     frozen_folder,
     install_for_training,
+    own_gpu_folder,
     resources,
     sample_photos,
     shipped_encoder,
@@ -163,7 +164,7 @@ def _devices() -> list[Finding]:
     if CUDA not in present:
         remedy = "Only for a GPU: install onnxruntime-gpu in place of onnxruntime"
         if frozen_folder() is not None:
-            remedy = "Only for a GPU: put onnxruntime-gpu beside the program, see its READ_ME.txt"
+            remedy = f"Only for a GPU: {_gpu_command(onnxruntime.__version__)}"
         return [
             *findings,
             Finding("Machine", "GPU", False, False, "this onnxruntime has no CUDA", remedy),
@@ -180,6 +181,16 @@ def _devices() -> list[Finding]:
         return [*findings, Finding("Machine", "GPU", works, False, text)]
     except NadirError as error:
         return [*findings, Finding("Machine", "GPU", False, False, str(error))]
+
+
+def _gpu_command(version: str) -> str:
+    """What puts an onnxruntime for the GPU where the installed program takes it."""
+    python = "python" if sys.platform == "win32" else "python3"
+    number = f"{sys.version_info.major}.{sys.version_info.minor}"
+    return (
+        f'{python} -m pip install --target "{own_gpu_folder()}" --only-binary=:all: '
+        f'--python-version {number} "onnxruntime-gpu[cuda,cudnn]=={version}"'
+    )
 
 
 def _encoder() -> Finding:

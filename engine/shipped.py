@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
+GPU_FOLDER = "nadir-gpu"
 TRAINING_NEEDS = ("torch", "onnx", "onnxscript", "safetensors", "scipy")
 """Packages that training and importing need beyond what locating does."""
 
@@ -41,6 +43,14 @@ def own_command() -> list[str]:
     # On Windows a program with a window has no terminal; its twin beside it has.
     twin = Path(sys.executable).with_name("nadir-cli.exe")
     return [str(twin) if sys.platform == "win32" and twin.is_file() else sys.executable]
+
+
+def own_gpu_folder() -> Path:
+    """Where the user may put an onnxruntime for the GPU, which the installed program then takes for its own."""
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "nadir" / GPU_FOLDER
+    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(data) / "nadir" / GPU_FOLDER
 
 
 def shipped_encoder() -> Path | None:

@@ -18,7 +18,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-GPU_FOLDER = "nadir-gpu"
+from engine.shipped import GPU_FOLDER, own_gpu_folder
 
 
 def give_children_the_users_environment() -> None:
@@ -46,12 +46,7 @@ def gpu_folders() -> list[Path]:
     if file and mounted and program.is_relative_to(Path(mounted).resolve()):
         program = Path(file)
     beside = program.parent / GPU_FOLDER
-    if sys.platform == "win32":
-        own = Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "nadir" / GPU_FOLDER
-    else:
-        data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-        own = Path(data) / "nadir" / GPU_FOLDER
-    return [beside, own]
+    return [beside, own_gpu_folder()]
 
 
 class Beside(MetaPathFinder):
@@ -89,6 +84,24 @@ def is_command(arguments: list[str]) -> bool:
     return re.fullmatch(r"[a-z]+", first) is not None and not os.path.exists(first)
 
 
+def no_screen() -> str:
+    """Why no window can open here, in sentences; empty where one can. Qt itself would abort."""
+    if sys.platform != "linux":
+        return ""
+    from bootstrap.display import check_display
+    from bootstrap.trouble import Trouble
+
+    try:
+        check_display(os.environ)
+    except Trouble as trouble:
+        return (
+            f"Nadir cannot open its window. {trouble.problem}\n"
+            "Start it in a desktop session, as its own user, or over SSH with `ssh -X`.\n"
+            "Without a screen the command line does the same work: nadir localize PHOTO"
+        )
+    return ""
+
+
 def main() -> int:
     """Run one of the two."""
     multiprocessing.freeze_support()
@@ -98,6 +111,10 @@ def main() -> int:
         from engine.cli import main as command
 
         return command()
+    words = "" if {"-h", "--help"} & set(sys.argv[1:]) else no_screen()
+    if words:
+        print(words, file=sys.stderr)
+        return 1
     from app.main import main as window
 
     return window()

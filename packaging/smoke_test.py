@@ -166,7 +166,6 @@ def prove_archive(desk, jail, options: argparse.Namespace, place: Path, pictures
     left = _files(jail.home)
     strange = [name for name in left if not name.startswith((".config/nadir", ".cache", ".run"))]
     strange = [name for name in strange if not name.startswith(".local/share/nadir")]
-    strange = [name for name in strange if "/mime/" not in name and "mimeinfo.cache" not in name]
     if strange:
         raise story.SmokeError(f"uninstalling has left: {strange[:10]}")
     say(

@@ -108,7 +108,7 @@ def appimage(release: Release, runtime: Path) -> Path:
     (share / "metainfo" / "nadir.appdata.xml").symlink_to(METAINFO)
     doc = share / "doc" / "nadir"
     write(doc / "LICENSE", release.licence.read_bytes())
-    write(doc / "READ_ME.txt", readme(release))
+    write(doc / "READ_ME.txt", readme(release, "appimage"))
     write(doc / SOURCE.name, SOURCE.read_bytes())
     files = release.work / "appimage.squashfs"
     files.unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""What people get: an archive with an installer, a Debian package, checksums."""
+"""What people get: an archive with an installer, a Debian package, checksums; the AppImage has a file of its own."""
 
 from __future__ import annotations
 
@@ -10,10 +10,28 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from freeze.system import depends
 
 LINUX = Path(__file__).resolve().parents[1] / "linux"
+INSTALL = {
+    "archive": """\
+Try it without installing:        ./nadir/nadir
+Install it for you:               ./install.sh
+Install it for everybody:         sudo ./install.sh --system
+Take it away again:               ~/.local/lib/nadir/uninstall.sh   (or /opt/nadir/uninstall.sh)""",
+    "package": """\
+Start it from the desktop's menu, or as `nadir`. To take it away again: sudo apt remove nadir""",
+    "appimage": """\
+This is the program as one file. Make it executable (chmod +x) and start it: it is mounted, not unpacked. Where FUSE is
+not to be had, it unpacks itself once into ~/.cache/nadir. `--appimage-help` lists what else the file can do. To take it
+away, delete it, and ~/.cache/nadir.""",
+}
+"""How people get each of them, for its READ_ME.txt."""
+_BESIDE = {"archive": "next to the program `nadir`", "package": "in /opt/nadir"}
+_BESIDE["appimage"] = "next to the AppImage"
+_LICENCES = {"archive": "nadir", "package": "/opt/nadir", "appimage": "its nadir"}
 METAINFO = "org.nadir.Nadir.metainfo.xml"
 _DEB_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -56,9 +74,10 @@ def fill(text: str, words: dict[str, str]) -> str:
 
 
 def desktop_files(release: Release, share: Path) -> None:
-    """Lay out what the desktop reads under ``share``: entry, icons, kinds of files, description."""
+    """Lay out what the desktop reads under ``share``: entries, icons, kinds of files, description, manual."""
     plain = {
         "applications/nadir.desktop": LINUX / "nadir.desktop",
+        "applications/zz-nadir-folder.desktop": LINUX / "zz-nadir-folder.desktop",
         "mime/packages/nadir.xml": LINUX / "nadir.xml",
         f"metainfo/{METAINFO}": LINUX / METAINFO,
     }
@@ -71,6 +90,7 @@ def desktop_files(release: Release, share: Path) -> None:
                 write(where / f"{name}.png", picture.read_bytes())
             write(where / "mimetypes/application-x-nadir-index.png", picture.read_bytes())
     write(share / "icons/hicolor/scalable/apps/nadir.svg", release.svg.read_bytes())
+    write(share / "man/man1/nadir.1.gz", manual(release))
 
 
 def tarball(release: Release) -> Path:
@@ -80,7 +100,7 @@ def tarball(release: Release) -> Path:
     place(release.program, folder / "nadir")
     desktop_files(release, folder / "share")
     write(folder / "install.sh", (LINUX / "install.sh").read_bytes(), 0o755)
-    write(folder / "READ_ME.txt", readme(release))
+    write(folder / "READ_ME.txt", readme(release, "archive"))
     write(folder / "LICENSE", release.licence.read_bytes())
     target = release.out / f"{name}.tar.xz"
     packer = ("xz -T0 -6" if release.small else "xz -T0 -0") if shutil.which("xz") else "gzip -n"
@@ -111,7 +131,7 @@ def debian_package(release: Release) -> Path:
     history = f"nadir ({release.version}) unstable; urgency=medium\n\n  * See the project's own history.\n\n"
     history += f" -- Nadir <nadir@localhost>  {release.words['DATE_822']}\n"
     write(doc / "changelog.gz", gzip.compress(history.encode(), mtime=0))
-    write(doc / "README", readme(release))
+    write(doc / "READ_ME.txt", readme(release, "package"))
     architecture = _DEB_ARCHITECTURES.get(platform.machine(), platform.machine())
     size = sum(p.stat().st_size for p in root.rglob("*") if p.is_file() and not p.is_symlink())
     control = f"""\
@@ -154,9 +174,17 @@ def checksums(files: list[Path], target: Path) -> None:
     target.write_text("".join(lines), "utf-8")
 
 
-def readme(release: Release) -> bytes:
-    """``READ_ME.txt`` with the numbers of this release."""
-    return fill((LINUX / "READ_ME.txt").read_text("utf-8"), release.words).encode()
+def readme(release: Release, kind: Literal["archive", "package", "appimage"]) -> bytes:
+    """``READ_ME.txt`` with the numbers of this release, for one way of getting it."""
+    words = {**release.words, "INSTALL": INSTALL[kind], "BESIDE": _BESIDE[kind]}
+    words["LICENCES"] = f"{_LICENCES[kind]}/_internal/resources/licences.json"
+    return fill((LINUX / "READ_ME.txt").read_text("utf-8"), words).encode()
+
+
+def manual(release: Release) -> bytes:
+    """The page of the manual, packed."""
+    text = fill((LINUX / "nadir.1").read_text("utf-8"), release.words)
+    return gzip.compress(text.encode(), mtime=0)
 
 
 def fresh(folder: Path) -> Path:

@@ -285,6 +285,9 @@ def play_command_line(jail: Jail, program: str, resources: Path) -> list[str]:
         if done.returncode:
             raise SmokeError(f"nadir {' '.join(words)} failed: {done.stdout}{done.stderr[-2000:]}")
     jail.run(["rm", "-r", str(out)])
+    done = jail.run(["env", "-u", "DISPLAY", program])
+    if done.returncode != 1 or "cannot open its window" not in done.stderr:
+        raise SmokeError(f"without a screen: {done.returncode} {done.stderr[-2000:]}")
     # No Python of the jail has PyTorch; the program says how to get one that has.
     done = jail.run([program, "import", "none.pth", "--out", "none.encoder"])
     if done.returncode != 1 or "--set-up-training" not in done.stderr:

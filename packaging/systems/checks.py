@@ -195,7 +195,7 @@ def kinds_trouble(root: Path, about: Facts) -> list[str]:
     }
     globs = ET.parse(root / "packaging" / "linux" / "nadir.xml").iter()
     patterns = {str(g.get("pattern")).removeprefix("*") for g in globs if g.tag.endswith("}glob")}
-    linux = {pattern for pattern in patterns if not pattern.endswith(".zip")}
+    linux = {pattern.removesuffix(".zip") for pattern in patterns}
     if not windows == macos == linux == {".encoder", ".index"}:
         return [f"endings: Windows {windows}, macOS {macos}, Linux {linux}"]
     return []

@@ -193,7 +193,9 @@ def test_sizes_are_told_by_component() -> None:
 def test_the_program_collects_what_is_imported_late_and_nothing_of_torch() -> None:
     found = plan.frozen_modules(ROOT)
     assert {"engine.cli", "engine.commands.index", "app.training.workspace"} <= set(found)
-    assert not any(name.startswith(("engine.training", "engine.networks")) for name in found)
+    assert not any(
+        f"{name}.".startswith(("engine.training.", "engine.networks.")) for name in found
+    )
 
 
 def test_the_python_that_trains_gets_what_is_tested() -> None:
@@ -266,6 +268,17 @@ def test_an_onnxruntime_beside_the_program_comes_first(
     assert sys.meta_path[0].find_spec("numpy", None) is None
 
 
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_without_a_screen_it_says_so(monkeypatch) -> None:
+    for name in ("DISPLAY", "WAYLAND_DISPLAY", "QT_QPA_PLATFORM"):
+        monkeypatch.delenv(name, raising=False)
+    assert "nadir localize PHOTO" in entry.no_screen()
+    monkeypatch.setenv("DISPLAY", ":4711")
+    assert "no display answers" in entry.no_screen()
+    monkeypatch.setenv("QT_QPA_PLATFORM", "offscreen")
+    assert entry.no_screen() == ""
+
+
 def test_beside_an_appimage_is_beside_its_file(tmp_path: Path, monkeypatch) -> None:
     program = tmp_path / "mount/nadir/nadir"
     monkeypatch.setattr(sys, "executable", str(program))
@@ -316,7 +329,12 @@ def test_what_the_desktop_is_told(unpacked: Path) -> None:
     entry_ = desktop["Desktop Entry"]
     kinds = {kind.get("type") for kind in ET.parse(share / "mime/packages/nadir.xml").getroot()}
     assert kinds == {"application/x-nadir-encoder", "application/x-nadir-index"}
-    assert kinds | {"inode/directory"} <= set(entry_["MimeType"].split(";"))
+    assert kinds <= set(entry_["MimeType"].split(";"))
+    # Folders are opened by a second entry, whose name comes last: Nadir must not become what folders open in.
+    assert "inode/directory" not in entry_["MimeType"]
+    assert "MimeType=inode/directory;" in (
+        share / "applications/zz-nadir-folder.desktop"
+    ).read_text("utf-8")
     about = ET.parse(share / "metainfo/org.nadir.Nadir.metainfo.xml")
     assert about.findtext("launchable") == "nadir.desktop"
     assert "@" not in (share / "metainfo/org.nadir.Nadir.metainfo.xml").read_text()
@@ -337,11 +355,9 @@ def test_installing_twice_and_uninstalling(unpacked: Path, tmp_path: Path) -> No
         return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60)
 
     def files() -> set[str]:
-        return {
-            path.relative_to(home).as_posix()
-            for path in home.rglob("*")
-            if path.is_file() and "/mime/" not in path.as_posix() and path.suffix != ".cache"
-        }
+        # The other program's entry has the desktop keep its list of entries.
+        found = [path for path in home.rglob("*") if path.is_file()]
+        return {p.relative_to(home).as_posix() for p in found if p.name != "mimeinfo.cache"}
 
     before = files()
     for _ in range(2):
@@ -360,6 +376,70 @@ def test_installing_twice_and_uninstalling(unpacked: Path, tmp_path: Path) -> No
     assert not (home / ".local/lib").exists()
     again = run(str(unpacked / "install.sh"), "--uninstall")
     assert again.returncode == 1 and "not installed" in again.stderr
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_a_program_that_runs_is_neither_renewed_nor_taken_away(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    shutil.copy2(shutil.which("sleep") or "/bin/sleep", unpacked / "nadir" / "nadir")
+    environ = {"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"}
+    installed = tmp_path / ".local/lib/nadir"
+
+    def run(*words: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(words, env=environ, capture_output=True, text=True, timeout=60)
+
+    assert run(str(unpacked / "install.sh")).returncode == 0
+    running = subprocess.Popen([str(installed / "nadir"), "60"])
+    try:
+        for words in ([str(unpacked / "install.sh")], [str(installed / "uninstall.sh")]):
+            done = run(*words)
+            assert done.returncode == 1 and "quit it first" in done.stderr
+        assert (installed / "nadir").is_file()
+    finally:
+        running.kill()
+        running.wait()
+    assert run(str(installed / "uninstall.sh")).returncode == 0
+    assert not installed.exists()
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_what_another_installer_put_there_stays(unpacked: Path, tmp_path: Path) -> None:
+    there = tmp_path / ".local/lib/nadir/nadir"
+    there.parent.mkdir(parents=True)
+    there.write_text("another's")
+    done = subprocess.run(
+        [str(unpacked / "install.sh")],
+        env={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1 and "not made by this script" in done.stderr
+    assert there.read_text() == "another's"
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_folders_do_not_open_in_nadir_from_now_on(unpacked: Path, tmp_path: Path) -> None:
+    """With a stand-in for the desktop's tool, which tells what folders open in."""
+    tool = tmp_path / "bin/xdg-mime"
+    tool.parent.mkdir()
+    entries = tmp_path / ".local/share/applications"
+    environ = {"HOME": str(tmp_path), "PATH": f"{tool.parent}:/usr/bin:/bin"}
+    for before, after, kept in (
+        ("files.desktop", "files.desktop", True),
+        ("files.desktop", "zz-nadir-folder.desktop", False),
+        ("", "zz-nadir-folder.desktop", False),
+    ):
+        there = f'[ -f "{entries}/zz-nadir-folder.desktop" ]'
+        tool.write_text(f"#!/bin/sh\nif {there}; then echo {after}; else echo {before}; fi\n")
+        tool.chmod(0o755)
+        for words in ([], ["--uninstall"]):
+            done = subprocess.run(
+                [str(unpacked / "install.sh"), *words], env=environ, capture_output=True, text=True
+            )
+            assert done.returncode == 0, done.stderr
+            found = (entries / "zz-nadir-folder.desktop").is_file()
+            assert found is (kept and not words), (before, after, words)
 
 
 @pytest.mark.skipif(not LINUX, reason="for Linux")
