@@ -9,6 +9,7 @@ from PySide6.QtGui import QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu
 
 from app.about import AboutDialog
+from app.guide import GuideDialog
 from app.licences import LicencesDialog
 from app.rail import LIBRARY, LOCATE, TRAIN
 from app.widgets import make_action
@@ -130,6 +131,7 @@ class Actions(QObject):
             window, self.tr("Settings"), "settings", window.show_settings, keys=["Ctrl+,"]
         )
         self.keys = make_action(window, self.tr("Keys"), "keyboard", self.show_keys, keys=["F1"])
+        self.guide = make_action(window, self.tr("Guide"), "guide", self.show_guide)
         self.licences = make_action(window, self.tr("Licences"), "info", self.show_licences)
         self.quit = make_action(window, self.tr("Quit"), "close", window.close, keys=["Ctrl+Q"])
         for rank in range(1, 10):
@@ -147,11 +149,15 @@ class Actions(QObject):
             (self.compare, self.overlay, self.stronger, self.weaker),
             (self.previous, self.following, self.copy, self.remove),
             (self.locate, self.library, self.train),
-            (self.settings, self.keys, self.licences, self.quit),
+            (self.settings, self.guide, self.keys, self.licences, self.quit),
         ):
             menu.addActions(list(group))
             if group[-1] is not self.quit:
                 menu.addSeparator()
+
+    def show_guide(self) -> None:
+        """The pages that say how to do things, and which version this is."""
+        GuideDialog(self._window.session.jobs, self._window).open()
 
     def show_licences(self) -> None:
         """A page of everything the program contains, and on what terms."""

@@ -93,7 +93,7 @@ def wanted(
     if top == "onnxruntime" and C_LIBRARY.fullmatch(path.name):
         return False
     if top == "resources":
-        return "screenshots" not in path.parts and path.suffix != ".md"
+        return "screenshots" not in path.parts and (path.suffix != ".md" or "guide" in path.parts)
     if "libpython" not in path.name and _of_the_system(source):
         return len(path.parts) > 1 or SYSTEM_KEPT.match(path.name) is not None
     return not path.name.startswith(("_multiarray_tests", "_umath_tests", "_rational_tests"))

@@ -45,6 +45,7 @@ LINUX = sys.platform == "linux"
         ("PySide6/Qt/translations/qtbase_de.qm", False),
         ("resources/samples/3 photo.jpg", True),
         ("resources/screenshots/located.png", False),
+        ("resources/guide/locate.md", True),
         ("numpy/tests/data/a.csv", False),
         ("rasterio/proj_data/proj.db", True),
         ("rasterio/_base.pxd", False),

@@ -1,0 +1,135 @@
+"""The guide that comes with the program, to read without a network."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from PySide6.QtCore import QCoreApplication, Qt, QUrl
+from PySide6.QtGui import QPalette, QTextCursor, QTextFrameFormat, QTextLength, QTextTable
+from PySide6.QtWidgets import (
+    QDialog,
+    QHBoxLayout,
+    QListWidget,
+    QPushButton,
+    QTextBrowser,
+    QVBoxLayout,
+    QWidget,
+)
+
+from app.jobs import Jobs
+from app.resources import resource
+from app.theme import STEP
+from app.widgets import label
+from engine import __version__
+from engine.errors import NadirError
+from engine.progress import Report
+
+translate = QCoreApplication.translate
+FOLDER, FIRST = "guide", "README.md"
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of the guide: its file's name, its title, its text in Markdown."""
+
+    name: str
+    title: str
+    text: str
+
+
+def read_guide(report: Report) -> list[Page]:
+    """The pages, in the order in which the first one names them; the first one itself is only that list.
+
+    Raises:
+        NadirError: this copy has no guide.
+    """
+    folder = resource(FOLDER)
+    report(0, 0, "")
+    try:
+        contents = (folder / FIRST).read_text("utf-8")
+        names = list(dict.fromkeys(re.findall(r"\]\((\w+\.md)\)", contents)))
+        texts = {name: (folder / name).read_text("utf-8") for name in names}
+    except (OSError, ValueError) as error:
+        raise NadirError("the guide cannot be read", folder, "Install Nadir again") from error
+    return [Page(name, _title(text), text) for name, text in texts.items()]
+
+
+def _title(text: str) -> str:
+    return text.partition("\n")[0].lstrip("# ")
+
+
+class GuideDialog(QDialog):
+    """The pages at the left, the one that is read at the right."""
+
+    def __init__(self, jobs: Jobs, parent: QWidget) -> None:
+        super().__init__(parent)
+        title = translate("Guide", "Guide")
+        self.setWindowTitle(title)
+        self.pages = QListWidget()
+        self.pages.setAccessibleName(translate("Guide", "Pages"))
+        self.pages.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.pages.setFixedWidth(220)
+        self.pages.setSpacing(2)
+        self.text = QTextBrowser()
+        self.text.setAccessibleName(translate("Guide", "Page"))
+        self.text.setOpenLinks(False)
+        self.text.anchorClicked.connect(self._follow)
+        both = QHBoxLayout()
+        both.setSpacing(3 * STEP)
+        both.addWidget(self.pages)
+        both.addWidget(self.text, 1)
+        close = QPushButton(translate("Guide", "Close"))
+        close.setDefault(True)
+        close.clicked.connect(self.accept)
+        foot = QHBoxLayout()
+        foot.addWidget(label(translate("Guide", "Nadir {0}").format(__version__), muted=True))
+        foot.addStretch()
+        foot.addWidget(close)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(5 * STEP, 5 * STEP, 5 * STEP, 4 * STEP)
+        column.setSpacing(4 * STEP)
+        column.addWidget(label(title, size="large", bold=True))
+        column.addLayout(both, 1)
+        column.addLayout(foot)
+        self.resize(980, 680)
+        self._pages: list[Page] = []
+        self.pages.currentRowChanged.connect(self._show)
+        jobs.start(
+            translate("Guide", "Reading the guide"),
+            read_guide,
+            done=self._have,
+            failed=lambda error: self.text.setPlainText(str(error)),
+            lane="view",
+            quiet=True,
+        )
+
+    def _have(self, pages: list[Page]) -> None:
+        self._pages = pages
+        self.pages.addItems([page.title for page in pages])
+        self.pages.setCurrentRow(0)
+
+    def _show(self, row: int) -> None:
+        if 0 <= row < len(self._pages):
+            self.text.setMarkdown(self._pages[row].text)
+            self._rule_tables()
+            self.text.moveCursor(QTextCursor.MoveOperation.Start)
+
+    def _follow(self, link: QUrl) -> None:
+        """Go to another page. Nothing else is opened: what lies outside is for a browser."""
+        names = [page.name for page in self._pages]
+        if link.path() in names:
+            self.pages.setCurrentRow(names.index(link.path()))
+
+    def _rule_tables(self) -> None:
+        """Thin lines and room in tables, which Markdown's own have neither of."""
+        for frame in self.text.document().rootFrame().childFrames():
+            if isinstance(frame, QTextTable):
+                shape = frame.format().toTableFormat()
+                shape.setBorderCollapse(True)
+                shape.setBorder(1)
+                shape.setBorderStyle(QTextFrameFormat.BorderStyle.BorderStyle_Solid)
+                shape.setBorderBrush(self.palette().brush(QPalette.ColorRole.Mid))
+                shape.setCellPadding(1.5 * STEP)
+                shape.setWidth(QTextLength(QTextLength.Type.PercentageLength, 100))
+                frame.setFormat(shape)
