@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _PT_LOAD, _PT_DYNAMIC = 1, 2
+_RPATH, _RUNPATH = 15, 29
 _NEEDED, _STRTAB, _SONAME, _VERNEED, _VERNEEDNUM = 1, 5, 14, 0x6FFFFFFE, 0x6FFFFFFF
 
 
@@ -55,7 +56,8 @@ def is_elf(path: Path) -> bool:
         return False
 
 
-def _parse(data: mmap.mmap) -> ElfFile:
+def _segments(data: mmap.mmap) -> tuple[list[tuple[int, int, int]], tuple[int, int] | None]:
+    """What is loaded (address, length, offset in the file), and where the dynamic section is (offset, length)."""
     offset, size, count = struct.unpack_from("<Q", data, 32) + struct.unpack_from("<HH", data, 54)
     loads: list[tuple[int, int, int]] = []
     dynamic: tuple[int, int] | None = None
@@ -66,14 +68,21 @@ def _parse(data: mmap.mmap) -> ElfFile:
             loads.append((address, length, start))
         elif kind == _PT_DYNAMIC:
             dynamic = (start, length)
+    return loads, dynamic
+
+
+def _place(loads: list[tuple[int, int, int]], address: int) -> int:
+    """Where in the file something lies that has an address in memory."""
+    for first, length, start in loads:
+        if first <= address < first + length:
+            return address - first + start
+    raise IndexError(address)
+
+
+def _parse(data: mmap.mmap) -> ElfFile:
+    loads, dynamic = _segments(data)
     if dynamic is None:
         return ElfFile()
-
-    def place(address: int) -> int:
-        for first, length, start in loads:
-            if first <= address < first + length:
-                return address - first + start
-        raise IndexError(address)
 
     def text(at: int) -> str:
         return data[at : data.find(b"\0", at)].decode("utf-8", "replace")
@@ -84,9 +93,9 @@ def _parse(data: mmap.mmap) -> ElfFile:
         if tag == 0:
             break
         tags.setdefault(tag, []).append(value)
-    strings = place(tags[_STRTAB][0])
+    strings = _place(loads, tags[_STRTAB][0])
     versions: set[str] = set()
-    at = place(tags[_VERNEED][0]) if _VERNEED in tags else 0
+    at = _place(loads, tags[_VERNEED][0]) if _VERNEED in tags else 0
     for _ in range(tags.get(_VERNEEDNUM, [0])[0]):
         _, entries, _, first, following = struct.unpack_from("<HHIII", data, at)
         entry = at + first
@@ -97,6 +106,47 @@ def _parse(data: mmap.mmap) -> ElfFile:
         at += following
     soname = text(strings + tags[_SONAME][0]) if _SONAME in tags else ""
     return ElfFile(soname, [text(strings + value) for value in tags.get(_NEEDED, [])], versions)
+
+
+def forget_search_path(path: Path) -> bool:
+    """Take out of a library where the machine it was built on keeps libraries; whether there was such a path.
+
+    A path of that machine is of no use on another, and whoever may write there would have a say in what is loaded.
+    Paths beside the library (``$ORIGIN``) stay. The entries that follow move up, and the text is overwritten.
+
+    Raises:
+        ValueError: it is no 64-bit little-endian ELF file, or damaged.
+    """
+    with open(path, "r+b") as file, mmap.mmap(file.fileno(), 0) as data:
+        if data[:6] != b"\x7fELF\x02\x01":
+            raise ValueError(f"{path} is no ELF file for 64 bits")
+        try:
+            return _without_search_path(data)
+        except (struct.error, IndexError) as error:
+            raise ValueError(f"{path} is damaged") from error
+
+
+def _without_search_path(data: mmap.mmap) -> bool:
+    loads, dynamic = _segments(data)
+    if dynamic is None:
+        return False
+    entries = list(struct.iter_unpack("<QQ", data[dynamic[0] : dynamic[0] + dynamic[1]]))
+    strings = next((value for tag, value in entries if tag == _STRTAB), None)
+    if strings is None:
+        return False
+    start = _place(loads, strings)
+    kept = []
+    for tag, value in entries:
+        end = data.find(b"\0", start + value) if tag in (_RPATH, _RUNPATH) else -1
+        text = data[start + value : end] if end >= 0 else b""
+        if text.startswith(b"/") and b"$ORIGIN" not in text:
+            data[start + value : end] = b"\0" * len(text)
+        else:
+            kept.append((tag, value))
+    gone = len(entries) - len(kept)
+    kept += [(0, 0)] * gone
+    data[dynamic[0] : dynamic[0] + 16 * len(kept)] = b"".join(struct.pack("<QQ", *e) for e in kept)
+    return gone > 0
 
 
 def load_segments(path: Path) -> list[tuple[int, int]]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from freeze import icu, one_blas
-from freeze.elf import ElfFile, is_elf, load_segments
+from freeze.elf import ElfFile, forget_search_path, is_elf, load_segments
 
 PAGE = 4096
 
@@ -35,6 +35,7 @@ def slim(folder: Path) -> Saved:
     for path in sorted(folder.rglob("*")):
         if path.is_symlink() or not path.is_file() or ".so" not in path.name or not is_elf(path):
             continue
+        forget_search_path(path)
         if strip is not None:
             won = strip_symbols(path, strip)
             saved.symbols += won

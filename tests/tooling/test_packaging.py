@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import ctypes
 import importlib.machinery
 import json
 import os
@@ -20,7 +21,7 @@ import pytest
 import entry
 from freeze import icu, inputs, licences, plan, prune, sbom, sizes, slim
 from freeze.archives import Release, checksums, desktop_files, fill
-from freeze.elf import ElfFile
+from freeze.elf import ElfFile, forget_search_path
 from freeze.icons import SIZES
 from freeze.vendored import vendored
 
@@ -83,6 +84,29 @@ def test_elf_files_are_read(tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no program at all")
     with pytest.raises(ValueError, match="no ELF file"):
         ElfFile.read(tmp_path / "text")
+
+
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="a C compiler makes the library")
+def test_where_the_building_machine_keeps_libraries_is_forgotten(tmp_path: Path) -> None:
+    source = tmp_path / "a.c"
+    source.write_text("int answer(void) { return 42; }\n")
+    library = tmp_path / "liba.so"
+    for given, left in (
+        ("/home/builder/lib", None),
+        ("/home/builder/lib:/opt/lib", None),
+        ("$ORIGIN/../x.libs", "$ORIGIN/../x.libs"),
+    ):
+        for tags in ("--enable-new-dtags", "--disable-new-dtags"):
+            command = ["gcc", "-shared", "-o", library, source, f"-Wl,-rpath,{given},{tags}"]
+            subprocess.run([*command, "-lm", "-Wl,--no-as-needed"], check=True)
+            before = ElfFile.read(library)
+            assert forget_search_path(library) is (left is None)
+            assert ElfFile.read(library) == before
+            assert (given.encode() in library.read_bytes()) is (left is not None)
+            assert ctypes.CDLL(str(library)).answer() == 42
+            assert forget_search_path(library) is False
+    with pytest.raises(ValueError, match="no ELF file"):
+        forget_search_path(source)
 
 
 @pytest.mark.skipif(shutil.which("strip") is None, reason="strip is not here")
