@@ -49,10 +49,15 @@ def read_guide(report: Report) -> list[Page]:
     try:
         contents = (folder / FIRST).read_text("utf-8")
         names = list(dict.fromkeys(re.findall(r"\]\((\w+\.md)\)", contents)))
-        texts = {name: (folder / name).read_text("utf-8") for name in names}
+        texts = {name: _without_pictures((folder / name).read_text("utf-8")) for name in names}
     except (OSError, ValueError) as error:
         raise NadirError("the guide cannot be read", folder, "Install Nadir again") from error
     return [Page(name, _title(text), text) for name, text in texts.items()]
+
+
+def _without_pictures(text: str) -> str:
+    """They show the window, which whoever reads this has before them; the installed program does not carry them."""
+    return re.sub(r"^!\[[^]]*\]\([^)]*\)\n\n", "", text, flags=re.MULTILINE)
 
 
 def _title(text: str) -> str:

@@ -25,6 +25,7 @@ def test_all_pages_are_there_in_their_order() -> None:
     there = {path.name for path in guide.resource("guide").glob("*.md")} - {guide.FIRST}
     assert {page.name for page in pages} == there
     assert pages[0].title == "Install Nadir" and pages[1].name == "locate.md"
+    assert not any("![" in page.text for page in pages)
     assert all(page.title and not page.title.startswith("#") for page in pages)
 
 
