@@ -101,7 +101,7 @@ def main() -> int:
 def prove(options: argparse.Namespace) -> int:
     """Everything, one after the other."""
     from smoke.desk import Desk
-    from smoke.jail import make_jail
+    from smoke.jail import carried, make_jail
 
     desk = Desk()
     place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"nadir-smoke-{os.getpid()}"
@@ -110,7 +110,8 @@ def prove(options: argparse.Namespace) -> int:
     place.mkdir(mode=0o755)
     hidden = tuple(path for path in (ROOT, options.work, options.out) if not _holds(place, path))
     try:
-        jail = make_jail(place / "home", hidden, os.environ["DISPLAY"])
+        spoiled = carried(options.out / "nadir")
+        jail = replace(make_jail(place / "home", hidden, os.environ["DISPLAY"]), spoiled=spoiled)
         if not jail.cut_off:
             say("[jail] this system lets no program be cut off: network and sources stay in reach")
         if not options.no_archive:
@@ -125,7 +126,7 @@ def prove(options: argparse.Namespace) -> int:
         if deb is None or options.no_deb or os.geteuid() != 0:
             say("[deb] left out: it takes root and a package")
         else:
-            jail = make_jail(place / "home", hidden, os.environ["DISPLAY"])
+            jail = replace(make_jail(place / "home", hidden, jail.display), spoiled=spoiled)
             desk.play(lambda: prove_package(desk, jail, deb, place, pictures / "package"))
     finally:
         shutil.rmtree(place, ignore_errors=True)
@@ -180,7 +181,7 @@ def prove_appimage(desk, jail, image: Path, built: Path, place: Path, pictures: 
 
     pictures = pictures / "appimage"
     pictures.mkdir(parents=True)
-    jail = make_jail(place / "home", jail.hidden, jail.display)
+    jail = replace(make_jail(place / "home", jail.hidden, jail.display), spoiled=jail.spoiled)
     program = Path(shutil.copy2(image, place / "Nadir.AppImage"))
     resources = place / "resources"
     shutil.copytree(built / "_internal" / "resources", resources)

@@ -113,7 +113,7 @@ def _is_apart(inside: Path) -> bool:
     if re.search(r"\.(cpython-|abi3|cp\d|pyd)", name) or name.startswith(("libpython", "python3")):
         return False
     if top in ("PySide6", "shiboken6", "python3.11", "lib-dynload", "faiss", "onnxruntime"):
-        return name.startswith("libicu")
+        return name.startswith(("libicu", "libxcb-", "libxkbcommon"))
     return True
 
 

@@ -43,6 +43,10 @@ SYSTEM_KEPT = re.compile(
 All others (glib, NSS, X11, fontconfig, the C++ library ...) belong to the desktop: it has them, mends their holes, and
 its graphics drivers need the same ones."""
 
+BESIDE_QT = re.compile(r"lib(xkbcommon|xcb-)[^/]*\.so[^/]*")
+"""Those of them that Qt uses, as they lie at the top of the program. They go beside Qt's own libraries: the browser
+engine's helper is a process apart, which knows no search path but the places its libraries name."""
+
 PYTHON_LEFT_OUT = (
     *("torch", "onnx", "onnxscript", "scipy", "matplotlib", "pandas", "IPython", "sympy", "numba"),
     *("cupy", "h5py", "OpenGL", "colorcet", "boto3", "geopandas", "shapely", "networkx", "psutil"),
@@ -75,7 +79,7 @@ def prune(
     """
     processor = processor or platform.machine()
     kept = [entry for entry in entries if wanted(entry[0], entry[1], languages, processor)]
-    return without_dangling(without_unneeded_qt(kept))
+    return without_dangling(beside_qt(without_unneeded_qt(kept)))
 
 
 def wanted(
@@ -152,6 +156,18 @@ def without_unneeded_qt(entries: list[Entry]) -> list[Entry]:
 def _belongs_to(name: str, gone: set[str]) -> bool:
     framework = re.search(r"/(\w+)\.framework/", name)
     return _key(name) in gone or (framework is not None and framework[1] in gone)
+
+
+def beside_qt(entries: list[Entry]) -> list[Entry]:
+    """Put the libraries of X that go with the program beside Qt's, with links to them where they were."""
+    found = []
+    for name, source, kind in entries:
+        if BESIDE_QT.fullmatch(name) and kind == "BINARY":
+            place = f"PySide6/Qt/lib/{name}"
+            found += [(place, source, kind), (name, place, "SYMLINK")]
+        else:
+            found.append((name, source, kind))
+    return found
 
 
 def without_dangling(entries: list[Entry]) -> list[Entry]:

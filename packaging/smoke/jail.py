@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import shlex
 import shutil
 import stat
@@ -24,6 +25,7 @@ class Jail:
         cut_off: whether network and hidden folders really are out of reach; False where this system forbids it.
         sandbox: whether the browser's sandbox can work; False where this system keeps programs from making namespaces.
         fuse: what stands in the place of ``/dev/fuse``; None: the system's own.
+        spoiled: libraries of the system that cannot be loaded inside, as where they are not installed.
     """
 
     home: Path
@@ -32,6 +34,7 @@ class Jail:
     cut_off: bool
     sandbox: bool = True
     fuse: Path | None = None
+    spoiled: tuple[Path, ...] = ()
 
     def command(self, program: list[str]) -> list[str]:
         """The whole command that runs a program inside."""
@@ -50,6 +53,7 @@ class Jail:
         steps += [f"mount -t tmpfs none {shlex.quote(str(path))}" for path in self.hidden]
         if root:  # setuid programs such as fusermount3 want the user to have a name
             steps.append(f"mount --bind {shlex.quote(str(_passwd(self.home)))} /etc/passwd")
+        steps += [f"mount --bind /dev/null {shlex.quote(str(path))}" for path in self.spoiled]
         if self.fuse is not None:
             steps.append(f"mount --bind {shlex.quote(str(self.fuse))} /dev/fuse")
         steps.append(f"cd {shlex.quote(str(self.home))}")
@@ -92,6 +96,18 @@ def make_jail(home: Path, hidden: tuple[Path, ...], display: str) -> Jail:
     jail = Jail(home, hidden, display, works)
     sandbox = jail.run(["unshare", "--user", "true"], timeout=30).returncode == 0
     return Jail(home, hidden, display, works, sandbox)
+
+
+def carried(program: Path) -> tuple[Path, ...]:
+    """The system's copies of the libraries of X that the program brings along: not every desktop has them."""
+    names = [path.name for path in (program / "_internal").glob("lib*.so*")]
+    places = [Path("/usr/lib") / f"{platform.machine()}-linux-gnu", Path("/usr/lib64")]
+    return tuple(
+        place / name
+        for place in places
+        for name in names
+        if name.startswith(("libxcb-", "libxkbcommon")) and (place / name).is_file()
+    )
 
 
 def _passwd(home: Path) -> Path:

@@ -70,6 +70,17 @@ def test_libraries_of_the_building_system(name: str, goes: bool) -> None:
     assert prune.wanted(name, f"/usr/lib/x86_64-linux-gnu/{name}") is goes
 
 
+def test_libraries_of_x_go_beside_qt() -> None:
+    """The browser engine's helper looks beside itself alone."""
+    xkb = ("libxkbcommon.so.0", "/usr/lib/x86_64-linux-gnu/libxkbcommon.so.0", "BINARY")
+    python = ("libssl.so.3", "/usr/lib/x86_64-linux-gnu/libssl.so.3", "BINARY")
+    assert prune.prune([xkb, python]) == [
+        ("PySide6/Qt/lib/libxkbcommon.so.0", xkb[1], "BINARY"),
+        ("libxkbcommon.so.0", "PySide6/Qt/lib/libxkbcommon.so.0", "SYMLINK"),
+        python,
+    ]
+
+
 @pytest.mark.skipif(not LINUX, reason="ELF files")
 def test_elf_files_are_read(tmp_path: Path) -> None:
     import faiss
