@@ -80,7 +80,11 @@ class CandidateModel(QAbstractListModel):
             return f"{words}, {away(candidate)}"
         if role == Qt.ItemDataRole.ToolTipRole:
             place = f"{candidate.lat:.6f}, {candidate.lon:.6f}"
-            return f"{place}\n{candidate.picture}" if candidate.picture else place
+            support = self.tr(
+                "Ranked by support, {0}: the score, and how far what is close by agrees"
+            )
+            told = [place, candidate.picture, support.format(f"{candidate.support:.3f}")]
+            return "\n".join(line for line in told if line)
         return None
 
     def _renew(self) -> None:

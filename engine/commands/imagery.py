@@ -152,6 +152,7 @@ def _open(args: argparse.Namespace, report: Any) -> Any:
 
 
 def _card_text(card: ImageryCard) -> str:
+    from engine.imagery.describe import metres_text
     from engine.localize import position
 
     box = card.bounds
@@ -163,7 +164,7 @@ def _card_text(card: ImageryCard) -> str:
             f"  zooms        {first}" if first == last else f"  zooms        {first} to {last}"
         )
     if card.resolution_m:
-        lines.append(f"  resolution   {card.resolution_m:.3g} m a pixel")
+        lines.append(f"  resolution   {metres_text(card.resolution_m)} a pixel")
     lines += [
         f"  crs          {card.crs}",
         f"  from         {position(box.south, box.west)}",
@@ -319,8 +320,10 @@ def announce(service: Service, planned: Estimate) -> None:
 
 
 def _plan_text(planned: Estimate) -> list[str]:
+    from engine.imagery.describe import metres_text
+
     return [
-        f"  area         {planned.area_km2:,.2f} km² of tiles, {planned.resolution_m:.3g} m a pixel",
+        f"  area         {planned.area_km2:,.2f} km² of tiles, {metres_text(planned.resolution_m)} a pixel",
         f"  tiles        {planned.tiles:,}, about {planned.bytes / 1e6:,.1f} MB",
         f"  time         {_duration(planned.seconds)} or more, at the rate it is asked",
     ]

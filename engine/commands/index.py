@@ -117,10 +117,12 @@ def _rows_text(manifest: Manifest) -> str:
 
 
 def _imagery_lines(facts: ImageryFacts, *, whose: bool) -> list[str]:
+    from engine.imagery.describe import metres_text
+
     held = "inside the index" if facts.file is not None else f"beside the index ({facts.name})"
     words = [facts.name, facts.kind]
     if facts.resolution_m:
-        words.append(f"{facts.resolution_m:.2f} m a pixel")
+        words.append(f"{metres_text(facts.resolution_m)} a pixel")
     lines = [f"  imagery      {', '.join(word for word in [*words, facts.crs, held] if word)}"]
     if whose:
         said = "; ".join(text for text in (facts.attribution, facts.licence, facts.terms) if text)

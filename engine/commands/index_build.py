@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.commands.common import Progress, add_encoder, encoder_of, metres, positive
+from engine.commands.index_resume import area_of, asked_by, extents_of, finished, go_on
 from engine.errors import Cancelled, ImageryError, NadirError, printable
 from engine.progress import Report
 
 if TYPE_CHECKING:
-    from engine.index import Area
     from engine.index.encoding import BuildProgress
     from engine.index.job import Settings, Source
     from engine.index.shards import Shard
@@ -30,7 +30,7 @@ _PAUSE_S = 0.2  # between two events of progress
 def add_build(verbs: Any) -> None:
     build = verbs.add_parser("build", help="encode the tiles of an area")
     build.add_argument("out", type=Path, metavar="OUT", help="NAME.index")
-    _add_source(build)
+    _add_source(build, required=False)
     build.add_argument(
         "--extent-m",
         type=_extents,
@@ -44,7 +44,6 @@ def add_build(verbs: Any) -> None:
     )
     build.add_argument(
         "--layout",
-        default="auto",
         metavar="NAME",
         help="how descriptors are kept: exact, sq8, ivf-sq8, ivf-pq, pq, hnsw, imi or a faiss factory "
         "(default: auto, by count and memory)",
@@ -55,20 +54,20 @@ def add_build(verbs: Any) -> None:
         metavar="I/N",
         help="encode one of N shares, to be put together with: nadir index merge",
     )
-    build.set_defaults(run=run_build)
+    build.set_defaults(run=run_build, refuse=build.error)
 
 
 def add_add(verbs: Any) -> None:
     add = verbs.add_parser("add", help="add the tiles of more imagery or area to an index")
     add.add_argument("index", type=Path, metavar="INDEX")
-    _add_source(add)
+    _add_source(add, required=True)
     add.set_defaults(run=run_add)
 
 
-def _add_source(parser: argparse.ArgumentParser) -> None:
+def _add_source(parser: argparse.ArgumentParser, *, required: bool) -> None:
     parser.add_argument(
         "--imagery",
-        required=True,
+        required=required,
         metavar="SOURCE",
         help="imagery to cut tiles from (a file, a folder, or a server: its address or NAME.server.json), a folder "
         "of pictures that say where they lie, or a table of such",
@@ -108,7 +107,12 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="threads that cut (default: all cores)",
     )
-    parser.add_argument("--resume", action="store_true", help="go on with what was stopped")
+    parser.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with what was stopped"
+        + ("" if required else "; what is not said is as it was said then"),
+    )
     parser.add_argument(
         "--events",
         action="store_true",
@@ -118,30 +122,40 @@ def _add_source(parser: argparse.ArgumentParser) -> None:
 
 def run_build(args: argparse.Namespace) -> int:
     """Build an index, or a share of one."""
+    if args.imagery is None and not args.resume:
+        args.refuse("the following arguments are required: --imagery")
     with _told(args) as teller:
         return _build(args, teller)
 
 
 def _build(args: argparse.Namespace, teller: _Teller) -> int:
     from engine.imagery.pictures import PictureSource
-    from engine.index import build_index, build_shard
+    from engine.index import build_index, build_shard, read_manifest
     from engine.index.estimate import estimate_build
     from engine.index.job import Settings
+    from engine.index.layouts import AUTO
 
     start = time.perf_counter()
+    if finished(args):
+        index = read_manifest(args.out)
+        teller.say("done", index=str(args.out), tiles=index.count, seconds=0.0, notes=[])
+        teller.tell(f"{args.out}: finished already, {index.count:,} rows")
+        return 0
+    if args.resume:
+        go_on(args)
     encoder = encoder_of(args)
-    extents = tuple(e for given in args.extent_m or () for e in given) or None
+    extents = extents_of(args)
     widest = max(extents or encoder.card.tile_extents_m)
     with teller.reporting() as report:
         source = _open(args, widest, args.out, report, extents)
         settings = Settings(
             extents_m=None if isinstance(source, PictureSource) else extents,
             stride_m=args.stride_m,
-            area=_area(args),
+            area=area_of(args),
             embed_imagery=not args.no_copy,
             attribution=args.attribution,
             licence=args.licence,
-            layout=args.layout,
+            layout=args.layout or AUTO,
         )
         with source:
             foreseen = estimate_build(source, encoder, settings, measure=False)
@@ -151,6 +165,7 @@ def _build(args: argparse.Namespace, teller: _Teller) -> int:
                 "workers": args.workers,
                 "report": report,
                 "watch": teller.watch,
+                "asked": asked_by(args, settings),
             }
             if args.shard is not None:
                 shard: Shard = args.shard
@@ -205,7 +220,7 @@ def _add(args: argparse.Namespace, teller: _Teller) -> int:
                 args.index,
                 source,
                 encoder,
-                area=_area(args),
+                area=area_of(args),
                 embed_imagery=not args.no_copy,
                 attribution=args.attribution,
                 licence=args.licence,
@@ -238,7 +253,7 @@ def _open(
     if not is_server(args.imagery):
         extent = extents[0] if extents and len(extents) == 1 else None
         return open_source(Path(args.imagery), kind=args.kind, extent_m=extent, report=report)
-    area = _area(args)
+    area = area_of(args)
     if area is None:
         raise ImageryError(
             "a server has imagery of half the world", None, "Choose an area with --area"
@@ -260,12 +275,6 @@ def _open(
             file=sys.stderr,
         )
     return imagery
-
-
-def _area(args: argparse.Namespace) -> Area | None:
-    from engine.index.area import read_area
-
-    return read_area(args.area) if args.area is not None else None
 
 
 @dataclass

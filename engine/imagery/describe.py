@@ -95,6 +95,11 @@ class ImageryCard:
         return json.dumps(facts, ensure_ascii=False, indent=2)
 
 
+def metres_text(value_m: float) -> str:
+    """A length on the ground for people, to three digits: ``0.25 m``, ``57.7 km``."""
+    return f"{value_m:.3g} m" if value_m < 999.5 else f"{value_m / 1000:.3g} km"
+
+
 PICTURES = {"street": "photos of the street", "aerial": "tiles with places of their own"}
 """What the kinds of :class:`engine.imagery.pictures.PictureSource` are in words."""
 

@@ -97,6 +97,7 @@ def open_folder(folder: Path | str, report: Report = silent) -> AerialSource:
             pixels=sum(one.shape[0] * one.shape[1] for one in facts),
             bytes=sum(sizes),
             files=len(files),
+            boxes=tuple(places),
         ),
     )
 

@@ -7,6 +7,7 @@ used unless the user asked for it, so such files are refused, and GDAL is kept f
 
 from __future__ import annotations
 
+import logging
 import os
 from pathlib import Path
 
@@ -21,10 +22,21 @@ _BESIDE = (".ovr", ".OVR", ".msk", ".MSK", ".msk.ovr", ".msk.OVR", ".MSK.ovr", "
 
 
 def forget_network_drivers() -> None:
-    """Ask GDAL not to load the drivers that reach the network; has an effect before it is first used."""
+    """Ask GDAL not to load the drivers that reach the network; has an effect before it is first used.
+
+    Which of them this GDAL has it tells only once it has loaded them all, so all are named; what it then says of those
+    that it has not is of no use to anybody.
+    """
+    log = logging.getLogger("rasterio._env")
+    if _not_about_skipping not in log.filters:
+        log.addFilter(_not_about_skipping)
     known = os.environ.get("GDAL_SKIP", "")
     if _NETWORK_DRIVERS not in known:
         os.environ["GDAL_SKIP"] = f"{known},{_NETWORK_DRIVERS}".lstrip(",")
+
+
+def _not_about_skipping(record: logging.LogRecord) -> bool:
+    return "to unload from GDAL_SKIP" not in record.getMessage()
 
 
 def check_beside(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -61,6 +61,7 @@ class MosaicFacts:
         fingerprint: called when first asked for; it may read all files.
         outline: rings [n, 2] of longitude and latitude around what really is covered.
         close: lets go of the files.
+        boxes: around each of its files, where a layer holds several; empty: those of the layers.
     """
 
     name: str
@@ -76,6 +77,7 @@ class MosaicFacts:
     pixels: int = 0
     bytes: int = 0
     files: int = 0
+    boxes: tuple[Bounds, ...] = ()
 
 
 class Mosaic(Cuts):
@@ -125,6 +127,20 @@ class Mosaic(Cuts):
         """Rings [n, 2] of longitude and latitude around what really is covered."""
         return self.facts.outline()
 
+    def boxes(self) -> Sequence[Bounds]:
+        """See :func:`boxes_of`."""
+        return self.facts.boxes or [layer.bounds for layer in self.layers]
+
+    def part(self, bounds: Bounds) -> Mosaic:
+        """The layers that reach into a box, as a mosaic of their own; closing it closes this one."""
+        layers = self._layers_in(bounds)
+        return Mosaic(layers, replace(self.facts, boxes=())) if layers else self
+
+    def _layers_in(self, bounds: Bounds) -> list[Layer]:
+        lons = bounds.west + np.array([0.0, bounds.width_deg])
+        met = {id(part) for part in self.under(np.array([bounds.south, bounds.north]), lons)}
+        return [layer for layer in self.layers if id(layer.part) in met]
+
     def fingerprint(self) -> str:
         """See :meth:`AerialSource.fingerprint`."""
         if not self._fingerprint:
@@ -137,9 +153,7 @@ class Mosaic(Cuts):
         Where all files stand in one grid, no pixel is moved. Otherwise the copy has a transverse Mercator of its own
         and the resolution of the finest layer in the area.
         """
-        lats, lons = np.array([bounds.south, bounds.north]), bounds.west
-        met = {id(part) for part in self.under(lats, lons + np.array([0.0, bounds.width_deg]))}
-        layers = [layer for layer in self.layers if id(layer.part) in met]
+        layers = self._layers_in(bounds)
         if not layers:
             raise ImageryError("it does not cover the area asked for", self.path or self.name)
         window = window_of(layers[0].part, bounds) if len(layers) == 1 else None
@@ -206,8 +220,15 @@ def combine(sources: Sequence[AerialSource]) -> AerialSource:
         pixels=sum(getattr(source, "pixels", 0) for source in sources),
         bytes=sum(getattr(source, "bytes", 0) for source in sources),
         files=sum(getattr(source, "files", 1) for source in sources),
+        boxes=tuple(box for source in sources for box in boxes_of(source)),
     )
     return Mosaic(layers, facts)
+
+
+def boxes_of(source: AerialSource) -> Sequence[Bounds]:
+    """Boxes that together hold all that a source covers, where it knows better than its one box."""
+    own = getattr(source, "boxes", None)
+    return own() if own is not None else [source.bounds]
 
 
 def joined(texts: Iterable[str]) -> str:

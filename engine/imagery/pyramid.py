@@ -13,7 +13,7 @@ from rasterio.crs import CRS
 from engine.errors import ImageryError
 from engine.geo import Bounds
 from engine.imagery.cutting import Cuts
-from engine.imagery.footprint import box_of, resolution_of, window_of
+from engine.imagery.footprint import box_of, boxes, resolution_of, window_of
 from engine.imagery.geotiff import copy_pixels
 from engine.imagery.projection import WGS84, crs_name, project, world_width
 from engine.imagery.rendered import Rendered
@@ -155,6 +155,21 @@ class TilePyramid(Cuts):
             lons, lats = project(self.raster_crs, WGS84, xs, ys)
             rings.append(np.column_stack([lons, lats]))
         return rings
+
+    def boxes(self) -> list[Bounds]:
+        """See :func:`engine.imagery.mosaic.boxes_of`."""
+        if not self._cover.exact:  # columns that were not looked at would seem to be gaps
+            return [self.bounds]
+        level = self._store.grid.level(self.zoom)
+        wide, high = level.tile_span
+        held = np.array(self._cover.boxes, np.int64).reshape(-1, 4)
+        transforms = np.zeros((len(held), 6))
+        transforms[:, 0], transforms[:, 4] = level.resolution, -level.resolution
+        transforms[:, 2] = level.west + held[:, 0] * wide
+        transforms[:, 5] = level.north - held[:, 1] * high
+        pixels = (held[:, [3, 2]] - held[:, [1, 0]]) * (level.tile_height, level.tile_width)
+        found = boxes(self.raster_crs, transforms, pixels)
+        return [self.bounds if box is None else box for box in found]
 
     @property
     def _cover(self) -> Cover:

@@ -52,7 +52,9 @@ def add_to_index(
     with told(folder):
         if work.is_dir() and (work / _ADDITION).exists() and not resume:
             raise IndexFolderError(
-                "an addition was begun here and not finished", folder, "Continue it with --resume"
+                "an addition was begun here and not finished",
+                folder,
+                "Continue with the same command, and --resume",
             )
         work.mkdir(exist_ok=True)
         with locked(work):

@@ -21,13 +21,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import ImageryError, IndexFolderError, NadirError
-from engine.geo import metres_per_degree
 from engine.imagery.pictures import PictureSource
 from engine.index.area import Area, area_from_geojson
+from engine.index.begun import Asked, asked_for, keep_asked, resume_command
 from engine.index.encoding import Watch, encode_missing, unwatched
 from engine.index.facts import Facts, keep_facts
 from engine.index.job import MINIMUM_VALID, Job, Settings, Source, extents, make_job
-from engine.index.manifest import IMAGERY_FILE, MANIFEST_FILE, PICTURES_FILE, read_manifest
+from engine.index.manifest import MANIFEST_FILE, PICTURES_FILE, read_manifest
+from engine.index.nothing import nothing_covered
 from engine.index.parts import DamagedPartError, PartRows, Segments, sync
 from engine.index.picture_references import PictureReferences
 from engine.index.plan import Plan, keep_plan, locked
@@ -56,6 +57,7 @@ def build_index(
     workers: int = 0,
     report: Report = silent,
     watch: Watch = unwatched,
+    asked: Asked | None = None,
 ) -> Index:
     """Encode tiles over an area, or pictures, and keep them as an index.
 
@@ -72,6 +74,7 @@ def build_index(
         workers: threads that decode and cut; 0: as many as there are cores.
         report: see :mod:`engine.progress`. A cancelled build can be gone on with.
         watch: is told more of the encoding: the time left, and how long the encoder waited.
+        asked: what is kept of how it was asked for, so that the folder alone says how to go on; None: what is known.
 
     Raises:
         IndexFolderError: the folder is in the way, was begun otherwise, or cannot be written (full disk).
@@ -79,21 +82,17 @@ def build_index(
         EncoderError: the encoder gives something else than descriptors.
     """
     out = Path(out)
-    job = make_job(
-        out.stem or "index",
-        imagery,
-        encoder,
-        Settings(
-            extents_m=extents(extent_m),
-            stride_m=stride_m,
-            area=area_from_geojson(area) if isinstance(area, Mapping) else area,
-            embed_imagery=embed_imagery,
-            minimum_valid=minimum_valid,
-            attribution=attribution,
-            licence=licence,
-            layout=layout,
-        ),
+    settings = Settings(
+        extents_m=extents(extent_m),
+        stride_m=stride_m,
+        area=area_from_geojson(area) if isinstance(area, Mapping) else area,
+        embed_imagery=embed_imagery,
+        minimum_valid=minimum_valid,
+        attribution=attribution,
+        licence=licence,
+        layout=layout,
     )
+    job = make_job(out.stem or "index", imagery, encoder, settings)
     with told(out):
         if (out / MANIFEST_FILE).exists():
             _same_index(out, job.plan, resume)
@@ -105,6 +104,7 @@ def build_index(
                         "a share of an index was begun here", out, "Choose another name"
                     )
                 job = replace(job, plan=keep_plan(work, job.plan))
+                keep_asked(work, asked or asked_for(imagery, encoder, settings))
                 _build(out, work, job, encoder, report, watch, workers)
         shutil.rmtree(out / BUILDING, ignore_errors=True)
     return Index.open(out, encoder)
@@ -129,7 +129,9 @@ def work_folder(out: Path, resume: bool) -> Path:
     if work.is_dir():
         if not resume:
             raise IndexFolderError(
-                "a build was begun here and not finished", out, "Continue it with --resume"
+                "a build was begun here and not finished",
+                out,
+                f"Continue with: {resume_command(out)}",
             )
     elif out.is_dir() and any(out.iterdir()):
         raise IndexFolderError(
@@ -156,7 +158,7 @@ def _build(
         )
         if not rows.count:
             _abandon(work)
-            raise nothing_covered(plan, job.source)
+            raise nothing_covered(job)
         facts = _naming_what_was_left_out(job, rows)
         seal_parts(work, plan, facts, rows, job.source, part(report, 0.96, 1.0))
     move_up(out, work)
@@ -223,7 +225,7 @@ def encode_range(
             except DamagedPartError:
                 if attempt == 2:  # a disk that keeps nothing
                     raise
-    return PartRows([segments])
+    return PartRows([segments], job.facts.ends)
 
 
 def seal_parts(
@@ -234,7 +236,7 @@ def seal_parts(
     if left_out := plan.places - rows.count:
         notes.append(f"{left_out:,} of {plan.places:,} places left out: {facts.left_out}")
     pictures = plan.stride_m == 0
-    if pictures and facts.imagery.file is not None:
+    if pictures and facts.imagery[0].file is not None:
         assert isinstance(source, PictureSource)
         numbers = _kept_pictures(rows)
         _write_whole(
@@ -253,7 +255,7 @@ def seal_parts(
             tile_pixels=plan.tile_pixels,
             dimension=plan.dimension,
             layout=plan.layout,
-            imagery=(facts.imagery,),
+            imagery=facts.imagery,
             plan_hash=plan.hash,
             made_by=plan.made_by,
             notes=tuple(notes),
@@ -266,20 +268,21 @@ def seal_parts(
 
 @contextlib.contextmanager
 def _cut_from(work: Path, job: Job, report: Report) -> Iterator[Source]:
-    """What tiles are cut from: the index's own copy of the imagery, made first, or the imagery itself."""
+    """What tiles are cut from: the index's own copies of the imagery, made first, or the imagery itself."""
     source = job.source
     if not job.plan.embed_imagery or isinstance(source, PictureSource):
         yield source
         return
+    from engine.imagery.mosaic import combine
     from engine.imagery.raster import RasterSource
 
-    copy = work / IMAGERY_FILE
-    _write_whole(copy, lambda path: source.write_copy(path, job.copied_box(), report))
-    opened = RasterSource(copy, sidecars=False)
-    try:
-        yield opened
-    finally:
-        opened.close()
+    copies = [work / facts.file for facts in job.facts.imagery if facts.file is not None]
+    if not all(copy.exists() for copy in copies):
+        for number, (copy, box) in enumerate(zip(copies, job.copied_boxes(), strict=True)):
+            told = part(report, number / len(copies), (number + 1) / len(copies))
+            _write_whole(copy, lambda path, box=box, told=told: source.write_copy(path, box, told))
+    with contextlib.ExitStack() as opened:
+        yield combine([opened.enter_context(RasterSource(copy, sidecars=False)) for copy in copies])
 
 
 def _write_whole(path: Path, write: Any) -> None:
@@ -303,24 +306,6 @@ def _abandon(work: Path) -> None:
         work.parent.rmdir()
 
 
-def nothing_covered(plan: Plan, source: Source) -> ImageryError:
-    """Why there is no row: most often the imagery is smaller than a tile."""
-    if isinstance(source, PictureSource):
-        return ImageryError(f"none of its {plan.places:,} pictures can be read", plan.imagery_name)
-    box = source.bounds
-    per_lat, per_lon = metres_per_degree(box.centre[0])
-    sides = box.width_deg * per_lon, (box.north - box.south) * per_lat
-    remedy = "Choose another area"
-    if min(sides) < plan.extent_m:
-        remedy = f"Choose a tile extent of {max(1, int(min(sides))):g} m or less, or larger imagery"
-    return ImageryError(
-        f"no tile of {plan.extent_m:g} m in the area is covered to {plan.minimum_valid:.0%}; the imagery is "
-        f"{sides[0]:.0f} m by {sides[1]:.0f} m",
-        plan.imagery_name,
-        remedy,
-    )
-
-
 @contextlib.contextmanager
 def told(out: Path) -> Iterator[None]:
     """What the system refused inside, as an error about the index that is being made."""
@@ -339,7 +324,7 @@ def _cannot_write(out: Path, error: OSError | sqlite3.Error) -> IndexFolderError
         return IndexFolderError(
             "the disk is full; what was done so far is kept",
             out,
-            "Make room and continue with: nadir index build --resume",
+            f"Make room and continue with: {resume_command(out)}",
         )
     reason = (error.strerror if isinstance(error, OSError) else "") or str(error)
     return IndexFolderError(

@@ -141,8 +141,9 @@ def _picture_bytes(job: Job) -> float:
 def _copied_pixels(job: Job) -> float:
     if isinstance(job.source, PictureSource):
         return 0.0
-    box = job.copied_box()
-    per_lat, per_lon = metres_per_degree(box.centre[0])
-    return (
-        (box.north - box.south) * float(per_lat) * box.width_deg * float(per_lon)
-    ) / job.source.resolution_m**2
+    pixels = 0.0
+    for box, facts in zip(job.copied_boxes(), job.facts.imagery, strict=True):
+        per_lat, per_lon = (float(v) for v in metres_per_degree(box.centre[0]))
+        sides = (box.north - box.south) * per_lat, box.width_deg * per_lon
+        pixels += sides[0] * sides[1] / facts.resolution_m**2
+    return pixels

@@ -33,17 +33,10 @@ class Grid:
     def __init__(self, bounds: Bounds, stride_m: float, area: Area | None = None) -> None:
         self.stride_m = stride_m
         self._lat0, self._lon0 = bounds.centre
-        per_lat, per_lon = (float(v) for v in metres_per_degree(self._lat0))
-        rows = int((bounds.north - bounds.south) / 2 * per_lat / stride_m + 1e-9)
-        columns = int(bounds.width_deg / 2 * per_lon / stride_m + 1e-9)
-        expected = (2 * rows + 1) * (2 * columns + 1)
-        if expected > MAX_TILES:
-            raise ImageryError(
-                f"{expected:,} tiles, {stride_m:g} m apart, would be needed to cover the area; "
-                f"{MAX_TILES:,} are allowed",
-                None,
-                "Choose a smaller area or a larger stride",
-            )
+        if (expected := reckoned(bounds, stride_m)) > MAX_TILES:
+            raise too_many(expected, stride_m)
+        per_lat = float(metres_per_degree(self._lat0)[0])
+        rows = _steps(bounds.north - bounds.south, per_lat, stride_m)
         steps = np.arange(-rows, rows + 1)
         self._lat = np.asarray(
             np.clip(self._lat0 - steps * stride_m / per_lat, -89.9, 89.9), np.float64
@@ -140,6 +133,28 @@ class Grid:
         if self._edges is not None and (self._mixed[block] if mixed is None else mixed):
             points = points[:, self._edges.contains(points[0], points[1])]
         return points
+
+
+def reckoned(bounds: Bounds, stride_m: float) -> int:
+    """About how many places a :class:`Grid` over a box has, before any area; makes none of them."""
+    per_lat, per_lon = (float(v) for v in metres_per_degree(bounds.centre[0]))
+    rows = _steps(bounds.north - bounds.south, per_lat, stride_m)
+    return (2 * rows + 1) * (2 * _steps(bounds.width_deg, per_lon, stride_m) + 1)
+
+
+def too_many(expected: int, stride_m: float) -> ImageryError:
+    """That there would be more than :data:`MAX_TILES`."""
+    return ImageryError(
+        f"{expected:,} tiles, {stride_m:g} m apart, would be needed to cover the area; "
+        f"{MAX_TILES:,} are allowed",
+        None,
+        "Choose a smaller area or a larger stride",
+    )
+
+
+def _steps(side_deg: float, degree_m: float, stride_m: float) -> int:
+    """Strides from the middle of a side to its end."""
+    return int(side_deg / 2 * degree_m / stride_m + 1e-9)
 
 
 def tile_centres(

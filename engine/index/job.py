@@ -11,11 +11,13 @@ from engine import __version__
 from engine.errors import EncoderError, ImageryError
 from engine.geo import Bounds
 from engine.imagery import AerialSource
+from engine.imagery.describe import metres_text
 from engine.imagery.pictures import PictureSource
 from engine.index.area import Area
-from engine.index.facts import Facts, facts_of
-from engine.index.grid import MAX_TILES, BoxAround, Grid, intersection
+from engine.index.facts import Facts, facts_of, in_pieces
+from engine.index.grid import MAX_TILES, BoxAround
 from engine.index.layouts import AUTO, choose_layout
+from engine.index.pieces import grids_over
 from engine.index.plan import Plan
 from engine.index.references import GridReferences, References
 from engine.index.seam import TileEncoder
@@ -23,6 +25,7 @@ from engine.index.seam import TileEncoder
 MINIMUM_VALID = 0.25
 _CHUNK_BYTES = 64 << 20  # pixels of the tiles of one chunk; some are held at a time
 _RUN = 65_536  # places looked at together
+_REACH = 0.75  # of a tile's extent, kept of the imagery about its centre
 
 Source = AerialSource | PictureSource
 
@@ -62,21 +65,28 @@ class Job:
         source: of the pixels.
         facts: what the index will say of the source.
         references: the rows, read from the source or from a copy of it.
+        pieces: the boxes of imagery's pieces, far apart, in the order of their rows.
     """
 
     plan: Plan
     source: Source
     facts: Facts
     references: Callable[[Source], References]
+    pieces: tuple[Bounds, ...] = ()
 
-    def copied_box(self) -> Bounds:
-        """What of the imagery must be kept so that every tile can be shown whole, and a little more."""
+    def copied_boxes(self) -> list[Bounds]:
+        """What of each piece of the imagery must be kept so that every tile can be shown whole, and a little more."""
         rows = self.references(self.source)
-        reach = 0.75 * max(self.plan.tile_extents_m) * max(self.plan.cuts)
-        box = BoxAround()
-        for first in range(0, rows.count, _RUN):
-            box.add(*rows.centres(first, min(first + _RUN, rows.count)), reach)
-        return box.bounds
+        reach = _REACH * max(self.plan.tile_extents_m) * max(self.plan.cuts)
+        found: list[Bounds] = []
+        start = 0
+        for end in self.facts.ends or (rows.count,):
+            box = BoxAround()
+            for first in range(start, end, _RUN):
+                box.add(*rows.centres(first, min(first + _RUN, end)), reach)
+            found.append(box.bounds)
+            start = end
+        return found
 
 
 def make_job(name: str, source: Source, encoder: TileEncoder, settings: Settings) -> Job:
@@ -102,14 +112,16 @@ def make_job(name: str, source: Source, encoder: TileEncoder, settings: Settings
     pixels = card.branches.reference.tile_pixels
     if pixels is None:
         raise EncoderError("the card does not say how many pixels a tile has")
-    grid = _grid(source, stride, settings.area)
     cuts = tuple(e / min(together) for e in together)
+    widest = max(extents) * max(cuts)
+    _check_fine_enough(source, widest)
+    places, pieces = grids_over(source, stride, settings.area, _REACH * widest)
 
     def references(pixels_from: Source) -> References:
         assert not isinstance(pixels_from, PictureSource)
         return GridReferences(
             pixels_from,
-            grid,
+            places,
             extents,
             pixels=pixels,
             cuts=cuts,
@@ -126,7 +138,9 @@ def make_job(name: str, source: Source, encoder: TileEncoder, settings: Settings
         extents_m=several,
         rows_m=extents if len(extents) > 1 else (),
     )
-    return Job(plan, source, facts_of(source, plan, extents, rows.left_out), references)
+    facts = facts_of(source, plan, extents, rows.left_out)
+    ends = tuple(end * len(extents) for end in places.ends)
+    return Job(plan, source, in_pieces(facts, source, pieces, ends), references, pieces)
 
 
 def _picture_job(name: str, source: PictureSource, encoder: TileEncoder, settings: Settings) -> Job:
@@ -190,16 +204,14 @@ def _plan(
     )
 
 
-def _grid(source: AerialSource, stride_m: float, area: Area | None) -> Grid:
-    box = source.bounds if area is None else intersection(source.bounds, area.bounds)
-    grid = Grid(box, stride_m, area) if box is not None else None
-    if grid is None or not grid.count:
+def _check_fine_enough(source: AerialSource, widest_m: float) -> None:
+    if source.resolution_m > widest_m:
         raise ImageryError(
-            f"the area holds no tile of the imagery {source.name}",
-            None,
-            "Choose an area that the imagery covers",
+            f"its pixels are too coarse: one shows {metres_text(source.resolution_m)} of ground, and a tile only "
+            f"{metres_text(widest_m)}",
+            source.name,
+            "Use finer imagery",
         )
-    return grid
 
 
 def _area_hash(area: Area | None) -> str:

@@ -28,6 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from engine.errors import IndexFolderError
+from engine.index.begun import resume_command
 from engine.index.plan import Plan
 from engine.index.references import PictureRows
 from engine.index.rows import Block
@@ -186,7 +187,7 @@ class Segments:
             raise DamagedPartError(
                 f"{path.name}, a piece of the unfinished build, is damaged and was removed",
                 self.folder.parent.parent,
-                "Continue with: nadir index build --resume",
+                f"Continue with: {resume_command(self.folder.parents[1])}",
             ) from error
         self._checked.add(number)
         return chunk
@@ -234,9 +235,14 @@ class Segments:
 
 @dataclass(frozen=True)
 class PartRows:
-    """The rows of a build, or of one that was divided among machines, from its parts (see :class:`rows.Rows`)."""
+    """The rows of a build, or of one that was divided among machines, from its parts (see :class:`rows.Rows`).
+
+    Args:
+        ends: of imagery in pieces: see :class:`engine.index.facts.Facts`.
+    """
 
     segments: Sequence[Segments]
+    ends: tuple[int, ...] = ()
 
     @property
     def count(self) -> int:
@@ -251,10 +257,14 @@ class PartRows:
                     np.ascontiguousarray(chunk.positions[:, 0]),
                     np.ascontiguousarray(chunk.positions[:, 1]),
                     chunk.extents,
-                    np.zeros(len(chunk.offsets), np.uint16),
+                    self._sources(part.plan.chunk_range(number)[0] + chunk.offsets),
                     chunk.pictures,
                     chunk.vectors if vectors else None,
                 )
+
+    def _sources(self, rows: NDArray[np.int64]) -> NDArray[np.uint16]:
+        """Which piece each row is from."""
+        return np.searchsorted(self.ends, rows, side="right").astype(np.uint16)
 
 
 def _record(head: bytes, start: int) -> _Record | None:

@@ -25,7 +25,8 @@ _WORDS = {
     "rows_m": "choice of tile extents",
     "stride_m": "stride",
     "area_hash": "area",
-    "embed_imagery": "choice whether to hold the imagery",
+    "kind": "kind of rows",
+    "embed_imagery": "choice whether to hold a copy of the imagery",
     "minimum_valid": "least share of imagery in a tile",
     "attribution": "attribution",
     "licence": "licence",
@@ -162,13 +163,26 @@ def keep_plan(folder: Path, plan: Plan) -> Plan:
             before, now = begun.encoder_name, plan.encoder_name
         if key == "imagery_fingerprint":
             before, now = begun.imagery_name, plan.imagery_name
-        told = "" if key in ("area_hash", "rows_m") or before == now else f" ({before}, not {now})"
+        if key == "rows_m":
+            before, now = (_listed(each.tile_extents_m) for each in (begun, plan))
+        if key == "area_hash":
+            whole = hashlib.sha256().hexdigest()
+            before, now = ("all of it" if h == whole else "an area" for h in (before, now))
+        if key == "embed_imagery":
+            before, now = ("with" if held else "without" for held in (before, now))
+        if isinstance(before, float):
+            before, now = f"{before:g}", f"{now:g}"
+        told = "" if before == now else f" ({before}, not {now})"
         raise IndexFolderError(
             f"this build was begun with another {word}{told}", folder.parent, _START_OVER
         )
     raise IndexFolderError(
         "this build was begun by another version of Nadir", folder.parent, _START_OVER
     )
+
+
+def _listed(extents_m: tuple[float, ...]) -> str:
+    return " and ".join(f"{extent:g}" for extent in extents_m) + " m"
 
 
 @contextmanager

@@ -16,11 +16,12 @@ from pathlib import Path
 from engine.errors import IndexFolderError
 from engine.files import sha256_of, write_json
 from engine.imagery.pictures import PictureSource
+from engine.index.begun import Asked, asked_for, keep_asked, resume_command
 from engine.index.build import encode_range, seal_parts, tidy, told, work_folder
 from engine.index.encoding import Watch, unwatched
 from engine.index.facts import Facts, read_facts
 from engine.index.job import Settings, Source, make_job
-from engine.index.manifest import IMAGERY_FILE, MANIFEST_FILE
+from engine.index.manifest import MANIFEST_FILE
 from engine.index.parts import PartRows, Segments, sync
 from engine.index.plan import Plan, keep_plan, locked, read_plan
 from engine.index.seal import move_up
@@ -59,6 +60,7 @@ def build_shard(
     workers: int = 0,
     report: Report = silent,
     watch: Watch = unwatched,
+    asked: Asked | None = None,
 ) -> int:
     """Encode one share of an index into a folder of its own; gives how many rows it has.
 
@@ -93,6 +95,7 @@ def build_shard(
                 )
             write_or_check(work, shard)
             job = replace(job, plan=keep_plan(work, job.plan))
+            keep_asked(work, asked or asked_for(source, encoder, settings))
             tidy(work)
             return encode_range(work, job, encoder, (first, last), report, watch, workers).count
 
@@ -102,9 +105,11 @@ def write_or_check(work: Path, shard: Shard) -> None:
     file = work / SHARD_FILE
     if not file.exists():
         write_json(file, {"number": shard.number, "of": shard.of})
-    elif (found := _read_shard(work)) != shard:
+    elif (found := read_shard(work)) != shard:
         raise IndexFolderError(
-            f"share {found.number}/{found.of} was begun here", work.parent, "Choose another name"
+            f"share {found.number}/{found.of} was begun here, not {shard.number}/{shard.of}",
+            work.parent,
+            "Choose another name",
         )
 
 
@@ -131,8 +136,12 @@ def merge_shards(out: Path | str, paths: Sequence[Path | str], report: Report = 
             tidy(work)
             if not (work / MANIFEST_FILE).exists():
                 if plan.embed_imagery:
-                    _copy_imagery(works, work, part(report, 0.0, 0.2, "Comparing the imagery"))
-                rows = PartRows(segments)
+                    names = [one.file for one in facts.imagery if one.file is not None]
+                    for number, name in enumerate(names):
+                        share = 0.2 * number / len(names), 0.2 * (number + 1) / len(names)
+                        told_of = part(report, *share, "Comparing the imagery")
+                        _copy_imagery(works, work, name, told_of)
+                rows = PartRows(segments, facts.ends)
                 if not rows.count:
                     raise IndexFolderError("no share holds a tile", out, "Choose another area")
                 seal_parts(work, plan, facts, rows, None, part(report, 0.2, 1.0))
@@ -152,7 +161,7 @@ def _opened(works: Sequence[Path]) -> tuple[Plan, Facts, list[Segments]]:
         _check_folder(work)
         try:
             plans.append(read_plan(work))
-            shards.append(_read_shard(work))
+            shards.append(read_shard(work))
             every.append(read_facts(work))
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise IndexFolderError(
@@ -177,7 +186,7 @@ def _opened(works: Sequence[Path]) -> tuple[Plan, Facts, list[Segments]]:
             raise IndexFolderError(
                 f"share {shards[at].number}/{of} is not finished",
                 works[at].parent,
-                f"Continue with: nadir index build --shard {shards[at].number}/{of} --resume",
+                f"Continue with: {resume_command(works[at].parent)}",
             )
         segments.append(found)
     return plan, every[order[0]], segments
@@ -195,27 +204,32 @@ def _check_folder(work: Path) -> None:
             raise IndexFolderError(f"{path.name} is larger than 1 MB", work.parent)
 
 
-def _copy_imagery(works: Sequence[Path], work: Path, report: Report) -> None:
-    """The copy of the imagery that all shares were cut from, which must be one and the same."""
+def _copy_imagery(works: Sequence[Path], work: Path, name: str, report: Report) -> None:
+    """A copy of imagery that all shares were cut from, which must be one and the same."""
     digests: list[str] = []
     for number, each in enumerate(works):
         report(number, len(works), "")
-        digests.append(sha256_of(each / IMAGERY_FILE))
+        digests.append(sha256_of(each / name))
         if digests[-1] != digests[0]:
             raise IndexFolderError(
                 "its copy of the imagery is not the other shares': they were made by different versions of GDAL",
                 each.parent,
-                "Copy imagery.tif from the first share's folder before building this one again",
+                f"Copy {name} from the first share's folder before building this one again",
             )
-    target = work / IMAGERY_FILE
+    target = work / name
     if not target.exists():
         temporary = work / ".imagery.part"
-        shutil.copyfile(works[0] / IMAGERY_FILE, temporary)
+        shutil.copyfile(works[0] / name, temporary)
         sync(temporary)
         os.replace(temporary, target)
 
 
-def _read_shard(work: Path) -> Shard:
+def read_shard(work: Path) -> Shard:
+    """Which share a work folder makes.
+
+    Raises:
+        IndexFolderError: it does not say.
+    """
     try:
         raw = json.loads((work / SHARD_FILE).read_bytes())
         return Shard(int(raw["number"]), int(raw["of"]))

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from engine.errors import ImageryError, IndexFolderError
 from engine.geo import Bounds
 from engine.index.area import Area
+from engine.index.begun import resume_command
 from engine.index.filters import Allowed, Filter, select
 from engine.index.held import HeldImagery
 from engine.index.manifest import (
@@ -297,7 +298,7 @@ def index_folder(path: Path | str) -> Path:
         )
     if (folder / BUILDING).is_dir() and not (folder / MANIFEST_FILE).exists():
         raise IndexFolderError(
-            "this index is not finished", folder, "Continue with: nadir index build --resume"
+            "this index is not finished", folder, f"Continue with: {resume_command(folder)}"
         )
     return folder
 

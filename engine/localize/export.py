@@ -12,7 +12,7 @@ from engine.localize.documents import to_csv, to_gpx, to_kml
 from engine.localize.footprint import Ring, footprint
 from engine.localize.report import to_html
 from engine.localize.result import Candidate, Result
-from engine.localize.words import headline, position
+from engine.localize.words import headline, order_note, position, ranked_otherwise
 
 Writer = Callable[[Sequence[Result]], str]
 
@@ -77,11 +77,14 @@ def _text(result: Result) -> str:
     lines = [f"{result.photo_name}  ({what}, {plan.fov_deg:.0f}°, {heading})", headline(result), ""]
     if result.candidates:
         chances = any(c.probability is not None for c in result.candidates)
+        otherwise = ranked_otherwise(result)
+        more = ("support  " if otherwise else "") + ("chance  " if chances else "")
         lines.append(
-            f"  rank  {'position':<29}  heading  score  {'chance  ' if chances else ''}from first  "
+            f"  rank  {'position':<22}  heading  score  {more}from first  "
             + ("photo" if result.of_photos else "  tile")
         )
-        lines += [_row(candidate, chances, result.of_photos) for candidate in result.candidates]
+        for candidate in result.candidates:
+            lines.append(_row(candidate, chances, otherwise, result.of_photos))
         lines.append("")
     facts = result.facts
     if result.best is not None and facts.latitude is not None and facts.longitude is not None:
@@ -101,11 +104,12 @@ def _text(result: Result) -> str:
     if result.index.about.get("attribution"):
         what = "photos" if result.of_photos else "imagery"
         lines.append(f"{what}: {result.index.about['attribution']}")
-    lines += [f"note: {notice}" for notice in result.notices]
+    notes = [note for note in (order_note(result),) if note]
+    lines += [f"note: {notice}" for notice in (*notes, *result.notices)]
     return "\n".join(printable(line) for line in lines) + "\n"
 
 
-def _row(candidate: Candidate, chances: bool, of_photos: bool) -> str:
+def _row(candidate: Candidate, chances: bool, otherwise: bool, of_photos: bool) -> str:
     heading = (
         "      -" if candidate.heading_deg is None else f"{round(candidate.heading_deg) % 360:6d}°"
     )
@@ -114,7 +118,9 @@ def _row(candidate: Candidate, chances: bool, of_photos: bool) -> str:
     if chances:
         chance = f"{'' if candidate.probability is None else _percent(candidate.probability):>6}  "
     place = position(candidate.lat, candidate.lon)
-    start = f"  {candidate.rank:>4}  {place:<29}  {heading}  {candidate.score:5.3f}"
+    start = f"  {candidate.rank:>4}  {place:<22}  {heading}  {candidate.score:5.3f}"
+    if otherwise:
+        start += f"  {candidate.support:7.3f}"
     if not of_photos:
         return f"{start}  {chance}{away:>10}  {candidate.tile_id:>6}"
     taken = candidate.picture_heading_deg

@@ -10,7 +10,7 @@ from engine import __version__
 from engine.errors import printable
 from engine.geo import LocalFrame
 from engine.localize.result import Candidate, Result
-from engine.localize.words import headline, position, verdict
+from engine.localize.words import headline, order_note, position, ranked_otherwise, verdict
 
 _SIDE, _MARGIN = 340, 28  # of the plan, pixels
 _STYLE = """
@@ -53,7 +53,8 @@ def _section(result: Result) -> str:
     ]
     if result.candidates:
         parts.append(f'<div class="beside">{_plan(result)}{_table(result)}</div>')
-    parts += [f"<p>{_safe(notice)}</p>" for notice in result.notices]
+    notes = [f"{note[:1].upper()}{note[1:]}." for note in (order_note(result),) if note]
+    parts += [f"<p>{_safe(notice)}</p>" for notice in (*notes, *result.notices)]
     return "<section>\n" + "\n".join([*parts, _facts(result)]) + "\n</section>"
 
 
@@ -64,18 +65,22 @@ def _table(result: Result) -> str:
         "position",
         "heading",
         "score",
+        *(["support"] if ranked_otherwise(result) else []),
         *(["probability"] if chances else []),
         "from first",
     ]
+    otherwise = ranked_otherwise(result)
     rows = [
-        "<tr>" + "".join(f"<td>{_safe(cell)}</td>" for cell in _row(candidate, chances)) + "</tr>"
+        "<tr>"
+        + "".join(f"<td>{_safe(cell)}</td>" for cell in _row(candidate, chances, otherwise))
+        + "</tr>"
         for candidate in result.candidates
     ]
     head = "".join(f"<th>{name}</th>" for name in heads)
     return f"<table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
-def _row(candidate: Candidate, chances: bool) -> list[str]:
+def _row(candidate: Candidate, chances: bool, otherwise: bool) -> list[str]:
     turned = candidate.heading_deg
     chance = _percent(candidate.probability)
     return [
@@ -83,6 +88,7 @@ def _row(candidate: Candidate, chances: bool) -> list[str]:
         position(candidate.lat, candidate.lon),
         "–" if turned is None else f"{round(turned) % 360}°",
         f"{candidate.score:.3f}",
+        *([f"{candidate.support:.3f}"] if otherwise else []),
         *([chance] if chances else []),
         "" if candidate.rank == 1 else f"{candidate.distance_from_first_m:,.0f} m",
     ]

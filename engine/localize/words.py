@@ -97,5 +97,24 @@ def rounded_radius(radius_m: float) -> int:
 
 
 def position(lat: float, lon: float) -> str:
-    """A position for people: ``48.870123° S, 123.390456° W`` (a tenth of a metre)."""
-    return f"{abs(lat):.6f}° {'N' if lat >= 0 else 'S'}, {abs(lon):.6f}° {'E' if lon >= 0 else 'W'}"
+    """A position in decimal degrees, latitude first: ``-48.870123, -123.390456`` (a tenth of a metre).
+
+    So it can be pasted wherever a place is asked for: ``--near``, the window, any map.
+    """
+    return f"{lat:.6f}, {lon:.6f}"
+
+
+def ranked_otherwise(result: Result) -> bool:
+    """Whether the ranks do not follow the scores: they follow the support (see :mod:`engine.localize.refine`)."""
+    scores = [round(candidate.score, 3) for candidate in result.candidates]
+    return scores != sorted(scores, reverse=True)
+
+
+def order_note(result: Result) -> str:
+    """What the ranks go by, where that is not plain from the scores; else nothing."""
+    if not ranked_otherwise(result):
+        return ""
+    return (
+        "ranked by support: the score, and how far what is close by and other headings agree; so a place may come "
+        "after one with a lower score"
+    )

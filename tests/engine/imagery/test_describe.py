@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +13,8 @@ from rasterio.crs import CRS
 
 from engine import geo
 from engine.geo import Bounds
-from engine.imagery import open_imagery
-from engine.imagery.describe import ImageryCard, describe
+from engine.imagery import guard, open_imagery
+from engine.imagery.describe import ImageryCard, describe, metres_text
 from engine.imagery.mosaic import combine
 from tests.engine.imagery.rasters import ramp_raster
 
@@ -111,3 +113,19 @@ def test_cards_of_the_real_files(realdata: Path) -> None:
             for ring in card.outline
         ]
         assert sum(inside) == count
+
+
+def test_lengths_are_told_as_people_say_them() -> None:
+    told = [metres_text(value) for value in (0.05914, 0.25, 12.0, 999.0, 57_700.0, 156_543.0)]
+    assert told == ["0.0591 m", "0.25 m", "12 m", "999 m", "57.7 km", "157 km"]
+
+
+def test_nothing_is_said_of_network_drivers_and_none_is_there() -> None:
+    """GDAL complains of every driver it was told to skip and does not have; that is in nobody's way."""
+    code = "import engine.imagery, rasterio\nwith rasterio.Env() as e: print(*e.drivers())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == ""
+    there = set(done.stdout.split())
+    assert "GTiff" in there and not there & set(guard._NETWORK_DRIVERS.split(","))

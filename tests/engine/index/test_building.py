@@ -188,12 +188,12 @@ def test_only_the_same_build_goes_on(finished, tmp_path: Path) -> None:
         _build(path, out, report=stop)
     before = contents(out)
     for other, message in (
-        ({"stride_m": 9.0}, r"another stride \(8.0, not 9.0\)"),
-        ({"extent_m": 30.0}, r"another tile extent \(40.0, not 30.0\)"),
-        ({"embed_imagery": False}, "choice whether to hold the imagery"),
+        ({"stride_m": 9.0}, r"another stride \(8, not 9\)"),
+        ({"extent_m": 30.0}, r"another tile extent \(40, not 30\)"),
+        ({"embed_imagery": False}, r"hold a copy of the imagery \(with, not without\)"),
         ({"minimum_valid": 0.5}, "least share of imagery"),
         ({"attribution": "me"}, r"another attribution \(Test survey, not me\)"),
-        ({"resume": False}, r"not finished. Continue it with --resume"),
+        ({"resume": False}, r"not finished. Continue with: nadir index build .* --resume"),
     ):
         with pytest.raises(IndexFolderError, match=message):
             _build(path, out, **other)

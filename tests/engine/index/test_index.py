@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +13,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from affine import Affine
 
 from engine import geo
 from engine.encoder import open_encoder
 from engine.errors import ImageryError, IndexFolderError
 from engine.imagery import open_imagery
+from engine.imagery.geotiff import local_crs, write_geotiff
 from engine.index import Index, area_from_geojson, build_index, read_manifest, verify_index
 from tests.engine.index.places import (
     DIMENSION,
@@ -144,6 +147,33 @@ def test_places_without_imagery_are_left_out_and_counted(tmp_path: Path) -> None
     ):
         build_index(tmp_path / "c.index", source, ProjectionEncoder(), minimum_valid=0.9)
     assert not (tmp_path / "c.index").exists()
+
+
+@pytest.mark.parametrize("turn_deg", [0.0, 30.0, 45.0])
+@pytest.mark.parametrize("shape", [(60, 60), (40, 120)])
+def test_the_extent_that_is_advised_is_the_largest_that_works(tmp_path, turn_deg, shape) -> None:
+    """However the imagery lies: it is measured."""
+    pixels = np.full((*shape, 3), 120, np.uint8)
+    placed = Affine.rotation(turn_deg) @ Affine.scale(0.5, -0.5)
+    placed = placed @ Affine.translation(-shape[1] / 2, -shape[0] / 2)
+    crs = local_crs(LAT, LON)
+    path = write_geotiff(tmp_path / "place.tif", pixels, crs=crs, transform=placed)
+
+    def build(extent_m: float) -> None:
+        out = tmp_path / "a.index"
+        shutil.rmtree(out, ignore_errors=True)
+        with open_imagery(path) as source:
+            build_index(
+                out, source, ProjectionEncoder(), extent_m=extent_m, minimum_valid=0.6
+            ).close()
+
+    with pytest.raises(ImageryError, match="no tile of 100 m") as told:
+        build(100.0)
+    advised = re.search(r"a tile extent of (\d+) m or less \(--extent-m\)", told.value.remedy)
+    assert advised is not None
+    build(float(advised[1]))
+    with pytest.raises(ImageryError, match="no tile of"):
+        build(1.1 * float(advised[1]))
 
 
 def test_an_index_without_imagery_finds_it_beside_itself(tmp_path: Path) -> None:

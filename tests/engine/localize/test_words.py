@@ -6,9 +6,11 @@ from dataclasses import replace
 
 import pytest
 
+from engine.commands.common import near
 from engine.localize import Candidate, Posterior, Result, headline, to_text, verdict
+from engine.localize.report import to_html
 from engine.localize.result import PlanSummary, Source, Timings
-from engine.localize.words import position, right_in_ten, rounded_radius
+from engine.localize.words import order_note, position, right_in_ten, rounded_radius
 from engine.photo import PhotoFacts
 
 
@@ -120,8 +122,32 @@ def test_numbers_are_rounded_to_the_careful_side():
 
 
 def test_positions():
-    assert position(-48.8701234, -123.3904567) == "48.870123° S, 123.390457° W"
-    assert position(0.0, 12.5) == "0.000000° N, 12.500000° E"
+    assert position(-48.8701234, -123.3904567) == "-48.870123, -123.390457"
+    assert position(0.0, 12.5) == "0.000000, 12.500000"
+
+
+def test_ranks_that_do_not_follow_the_scores_are_explained():
+    plain = answer(0.5, 0.3, 0.1)
+    assert order_note(plain) == "" and "support" not in to_text([plain]) + to_html([plain])
+    first, second, third = plain.candidates
+    turned = replace(plain, candidates=(first, second, replace(third, score=0.557)))
+    text, page = to_text([turned]), to_html([turned])
+    assert f"note: {order_note(turned)}" in text
+    table = text.splitlines()[3:7]
+    assert table[0].split()[3:5] == ["score", "support"]
+    assert [row.split()[4:6] for row in table[1:]] == [
+        ["0.600", "0.700"],
+        ["0.500", "0.600"],
+        ["0.557", "0.500"],
+    ]
+    assert "<th>support</th>" in page and "<td>0.557</td><td>0.500</td>" in page
+    assert "Ranked by support:" in page
+
+
+def test_a_printed_position_can_be_given_back():
+    for lat, lon in ((-48.8701234, -123.3904567), (48.0, 9.0)):
+        given = near(f"{position(lat, lon)},150")
+        assert given == (pytest.approx(lat, abs=1e-6), pytest.approx(lon, abs=1e-6), 150.0)
 
 
 def test_a_heading_is_never_360():
@@ -133,6 +159,6 @@ def test_the_files_own_position_is_compared():
     facts = PhotoFacts(100, 50, "panorama", 360.0, "shape", latitude=-48.87, longitude=-123.391)
     text = to_text([replace(answer(0.97, radius=5.0), facts=facts)])
     assert (
-        "The file's own GPS position, 48.870000° S, 123.391000° W, lies 73 m from the first place."
+        "The file's own GPS position, -48.870000, -123.391000, lies 73 m from the first place."
         in text
     )
