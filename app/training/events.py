@@ -168,11 +168,21 @@ class Story:
         means = self.mean_recall()
         return max(means.values) if means.values else None
 
-    def mean_recall(self) -> Series:
-        """The mean of the first measure over the kinds of query, by step."""
+    @property
+    def kinds(self) -> int:
+        """How many kinds of query the score is the mean of."""
+        return len(self._firsts())
+
+    def _firsts(self) -> dict[str, Series]:
+        """The first measure of every kind of query."""
         first: dict[str, Series] = {}
         for key, series in self.recalls.items():
             first.setdefault(key.rpartition(" ")[0], series)
+        return first
+
+    def mean_recall(self) -> Series:
+        """The mean of the first measure over the kinds of query, by step."""
+        first = self._firsts()
         mean = Series()
         by_step: dict[int, list[float]] = {}
         for series in first.values():

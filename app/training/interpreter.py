@@ -10,9 +10,9 @@ import contextlib
 import json
 import os
 import queue
-import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections import deque
@@ -21,21 +21,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PySide6.QtCore import QStandardPaths
-
 from app.training import processes
 from engine.errors import TrainingError
 from engine.progress import Report
 from engine.shipped import engine_source, frozen_folder, training_packages
-
-NEEDED = ("torch", "onnx", "onnxscript", "numpy", "PIL", "engine")
-# Plain enough for any Python 3: says which of the modules named it can find.
-_FIND = (
-    "import importlib.util, json, sys\n"
-    "print(json.dumps({'version': list(sys.version_info[:3]),"
-    " 'found': [n for n in sys.argv[1:] if importlib.util.find_spec(n)]}))"
+from engine.training_python import (
+    lacks,
+    own_environment,
+    python_in,
+    pythons_on_path,
+    surroundings,
 )
-_ASK_S = 120.0
+
 _POLL_S = 0.05
 _STDERR_LINES = 40
 
@@ -80,32 +77,9 @@ def candidates(chosen: str) -> list[Path]:
     return list(dict.fromkeys(path for path in places if path.is_file()))
 
 
-def own_environment() -> Path:
-    """Where the window sets up a Python for training; see :mod:`app.training.set_up`."""
-    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.AppDataLocation)
-    return Path(place or Path.home() / ".nadir") / "training-python"
-
-
-def python_in(environment: Path) -> Path:
-    """The Python of a virtual environment."""
-    return environment / ("Scripts/python.exe" if sys.platform == "win32" else "bin/python")
-
-
-def pythons_on_path() -> list[Path]:
-    """The Pythons that may be new enough, by their names; each file once."""
-    names = ["python3", "python", *(f"python3.{minor}" for minor in range(15, 10, -1))]
-    found = {name: shutil.which(name) for name in names}
-    by_file = {Path(path).resolve(): Path(path) for path in found.values() if path}
-    return [path for path in by_file.values() if path.resolve() != Path(sys.executable).resolve()]
-
-
 def environment(token: str = "") -> dict[str, str]:
     """What is added to the environment of an interpreter: where the engine lies, and whose child it is."""
-    values = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
-    kept = os.environ.get("PYTHONPATH", "")
-    values["PYTHONPATH"] = os.pathsep.join([str(engine_source()), *([kept] if kept else [])])
-    if frozen_folder() is not None:
-        values["PYTHONDONTWRITEBYTECODE"] = "1"  # the program's folder stays as it was installed
+    values = surroundings()
     if token:
         values[processes.TOKEN] = token
     return values
@@ -150,28 +124,6 @@ def find_interpreter(chosen: str, report: Report) -> Interpreter:
     raise best
 
 
-def lacks(python: Path) -> tuple[str, ...] | None:
-    """Which of the modules that training needs an interpreter does not have; None where it is none."""
-    try:
-        done = subprocess.run(
-            [str(python), "-c", _FIND, *NEEDED],
-            capture_output=True,
-            text=True,
-            timeout=_ASK_S,
-            cwd=folder_to_run_in(),
-            env={**os.environ, **environment()},
-            stdin=subprocess.DEVNULL,
-            check=False,
-        )
-        told = json.loads(done.stdout.splitlines()[-1])
-        found = set(told["found"])
-        if tuple(told["version"]) < (3, 11, 0):
-            return None
-    except (OSError, ValueError, IndexError, KeyError, TypeError, subprocess.TimeoutExpired):
-        return None
-    return tuple(name for name in NEEDED if name not in found)
-
-
 def install_command(python: Path | None) -> str:
     """What to type so that an interpreter can train."""
     quoted = f'"{python}"' if python and " " in str(python) else str(python or "python3")
@@ -212,12 +164,24 @@ def run_tool(
     Args:
         said: told the other lines that it prints, which are passed over otherwise.
     """
+    # A tool that is cut off cannot take its scratch away: it gets a folder that is taken away for it.
+    with tempfile.TemporaryDirectory(prefix="nadir-tool-", ignore_cleanup_errors=True) as scratch:
+        yield from _run_tool(command, report, scratch, said)
+
+
+def _run_tool(
+    command: Sequence[str], report: Report, scratch: str, said: Callable[[str], object] | None
+) -> Iterator[dict[str, Any]]:
     token = f"tool-{os.getpid()}-{time.monotonic_ns()}"
     try:
         process = subprocess.Popen(
             list(command),
             cwd=folder_to_run_in(),
-            env={**os.environ, **environment(token)},
+            env={
+                **os.environ,
+                **environment(token),
+                **dict.fromkeys(("TMPDIR", "TEMP", "TMP"), scratch),
+            },
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -295,7 +259,12 @@ def broken(complaints: str, code: int) -> TrainingError:
     lines = [line.strip() for line in complaints.splitlines() if line.strip()]
     for line in reversed(lines):
         if line.startswith("nadir: "):
-            return TrainingError(line.removeprefix("nadir: ").rstrip("."))
+            problem = line.removeprefix("nadir: ").rstrip(".")
+            # A file that is named first is the file: its name stays as it is written.
+            name, told, rest = problem.partition(": ")
+            if told and Path(name).suffix:
+                return TrainingError(rest, name)
+            return TrainingError(problem)
     last = lines[-1] if lines else ""
     why = f": {last}" if last else ""
     return TrainingError(f"it ended with {exit_words(code)}{why}")

@@ -20,6 +20,7 @@ from app.settings.preferences import PreferenceStore
 from app.training import launch, set_up, work
 from app.training.interpreter import Interpreter, own_environment
 from app.training.runs import Look, Run, State, find_runs, read_launch, read_run
+from engine import training_python
 from engine.errors import NadirError
 from engine.progress import Report
 from engine.shipped import training_requirements
@@ -177,8 +178,8 @@ class Training(QObject):
                 return work.find(chosen, report)
             except NadirError:
                 if self.can_set_up:
-                    base = set_up.base_python()
-                    self.set_up_steps = None if base is None else set_up.commands(base)
+                    base = training_python.base_python()
+                    self.set_up_steps = None if base is None else training_python.commands(base)
                 raise
 
         def cancelled() -> None:

@@ -104,6 +104,7 @@ class PairList(QScrollArea):
         """Show these, or say why there are none. The place one has scrolled to stays."""
         for view in self.views:
             self._column.removeWidget(view)
+            view.hide()  # while a dialog is open it is not deleted yet
             view.deleteLater()
         self.views = [PairView(pair, opacity) for pair in pairs]
         for at, view in enumerate(self.views):

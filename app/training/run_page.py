@@ -17,6 +17,7 @@ from PySide6.QtWidgets import (
     QWidget,
 )
 
+from app.bench import Load
 from app.icons import icon
 from app.jobs import Job
 from app.session import Session
@@ -56,11 +57,6 @@ class RunPage(QWidget):
         self.use = self._button(self.tr("Use in Locate"), "locate", self._use)
         self.use.setProperty("kind", "primary")
         self.use.setIcon(icon("locate", QPalette.ColorRole.HighlightedText))
-        self.use.setToolTip(
-            self.tr(
-                "Make an encoder of the best checkpoint and an index with it, and locate photos"
-            )
-        )
         self._buttons = (self.pause, self.resume, self.stop, self.use)
         self.more = QToolButton()
         self.more.setIcon(icon("menu"))
@@ -107,6 +103,7 @@ class RunPage(QWidget):
         self._show(CURVES)
         training.run_changed.connect(self._run_changed)
         training.chosen_changed.connect(self.refresh)
+        training.interpreter_changed.connect(self._interpreter_changed)
         training.compared_changed.connect(self._redraw)
         training.jobs.changed.connect(self._job_changed)
         session.overlay_changed.connect(self._overlay_changed)
@@ -172,14 +169,30 @@ class RunPage(QWidget):
         if run in self._training.shown:
             self._redraw()
 
+    def _interpreter_changed(self) -> None:
+        if self._run is not None:
+            self._refresh_head(self._run)
+
+    def _no_python(self) -> str:
+        """Why nothing can be done that needs a Python that trains; empty where there is one."""
+        training = self._training
+        if training.interpreter is not None:
+            return ""
+        if training.interpreter_load == Load.FAILED:
+            return self.tr("This needs PyTorch; see New run")
+        return self.tr("Looking for a Python that can train…")
+
     def _refresh_head(self, run: Run) -> None:
         training = self._training
         state, busy = run.state, run.folder in training.busy
         held = next((button for button in self._buttons if button.hasFocus()), None)
         using = training.using == run.folder
         self.name.setText(run.name)
+        lacking = self._no_python()
+        offered = run.can_resume or run.best_file is not None
         if not using:
-            self.state.setText(at_length(run))
+            waiting = lacking if offered and not run.live else ""
+            self.state.setText(" · ".join(part for part in (at_length(run), waiting) if part))
         live, paused = run.live, state in (State.PAUSED, State.PAUSING)
         self.pause.setVisible(live)
         self.pause.setText(self.tr("Go on") if paused else self.tr("Pause"))
@@ -199,15 +212,15 @@ class RunPage(QWidget):
             else self.tr("Write a checkpoint and end; Resume goes on from there")
         )
         self.resume.setVisible(run.can_resume)
-        self.resume.setEnabled(training.interpreter is not None)
-        self.resume.setToolTip(
-            self.tr("Go on from the last checkpoint")
-            if training.interpreter is not None
-            else self.tr("Training needs PyTorch; see New run")
-        )
+        self.resume.setEnabled(not lacking)
+        self.resume.setToolTip(lacking or self.tr("Go on from the last checkpoint"))
         self.use.setVisible(run.best_file is not None)
-        self.use.setEnabled(
-            not busy and training.using is None and training.interpreter is not None
+        self.use.setEnabled(not busy and training.using is None and not lacking)
+        self.use.setToolTip(
+            lacking
+            or self.tr(
+                "Make an encoder of the best checkpoint and an index with it, and locate photos"
+            )
         )
         self.end_now.setEnabled(live and not busy)
         self.delete.setEnabled(not live and not busy and not using)

@@ -9,96 +9,121 @@ from __future__ import annotations
 import contextlib
 import os
 import queue
+import re
 import secrets
-import shlex
 import shutil
 import subprocess
 import sys
 import threading
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
+
+from PySide6.QtCore import QCoreApplication
 
 from app.training import processes
-from app.training.interpreter import environment, own_environment, python_in, pythons_on_path
+from app.training.interpreter import environment
 from engine.errors import TrainingError
 from engine.progress import Report
-from engine.shipped import training_requirements
+from engine.training_python import python_in
 
-ROOM = 4 * 10**9  # bytes, less than PyTorch with CUDA needs and more than without
-_CAN_MAKE = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
+translate = QCoreApplication.translate
 _POLL_S = 0.1
 _LAST_LINES = 12
+_LONGEST = 120
+_NO_NETWORK = re.compile(
+    r"Retrying \(Retry\(|NewConnectionError|NameResolutionError|ConnectTimeout|ReadTimeout|ProxyError"
+    r"|Max retries exceeded|[Nn]ame resolution|Network is unreachable|Connection (refused|broken|reset)"
+)
+_NOTHING_FOUND = re.compile("No matching distribution|Could not find a version")
 
 
-def base_python() -> Path | None:
-    """A Python of the system that can make an environment to train in; takes a moment."""
-    for path in pythons_on_path():
-        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
-            done = subprocess.run(
-                [str(path), "-I", "-c", _CAN_MAKE],
-                capture_output=True,
-                stdin=subprocess.DEVNULL,
-                timeout=30,
-                check=False,
-            )
-            if done.returncode == 0:
-                return path
-    return None
+@dataclass(frozen=True)
+class Needs:
+    """What setting up takes: bytes over the network, and bytes on the disk once it is done."""
+
+    download: int
+    disk: int
+
+    @property
+    def room(self) -> int:
+        """Bytes that must be free: what was downloaded lies there until it is installed."""
+        return self.download + self.disk
 
 
-def commands(base: Path, folder: Path | None = None) -> list[list[str]]:
-    """What sets it up, one after the other.
-
-    Raises:
-        TrainingError: this program carries no list of what is needed.
-    """
-    needs = training_requirements()
-    if needs is None:
-        raise TrainingError("this copy of Nadir carries no list of what training needs")
-    folder = own_environment() if folder is None else folder
-    pip = [str(python_in(folder)), "-m", "pip", "install", "--progress-bar", "off"]
-    return [
-        [str(base), "-m", "venv", "--clear", str(folder)],
-        [*pip, "--no-input", "--disable-pip-version-check", "-r", str(needs)],
-    ]
+def needs_of(system: str = sys.platform) -> Needs:
+    """About what it takes here: for Linux pip's index has PyTorch with NVIDIA's libraries only."""
+    if system.startswith("linux"):
+        return Needs(2_900_000_000, 5_200_000_000)
+    return Needs(400_000_000, 1_500_000_000)
 
 
-def shown(steps: list[list[str]]) -> str:
-    """Commands as one would type them."""
-    if sys.platform == "win32":
-        return "\n".join(subprocess.list2cmdline(step) for step in steps)
-    return "\n".join(shlex.join(step) for step in steps)
+def nvidia_driver() -> bool:
+    """Whether this computer has NVIDIA's driver, without which their libraries are no use."""
+    return Path("/proc/driver/nvidia").exists() or shutil.which("nvidia-smi") is not None
 
 
 def set_up(steps: list[list[str]], folder: Path, report: Report) -> Path:
     """Run the commands; returns the Python. What was begun is taken away when that fails or is cancelled.
 
+    Everything that they say is kept in :func:`log_of`.
+
     Raises:
         TrainingError: one of them failed, with the end of what it said.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    free = shutil.disk_usage(folder.parent).free
-    if free < ROOM:
+    free, room = shutil.disk_usage(folder.parent).free, needs_of().room
+    if free < room:
         raise TrainingError(
-            f"{free / 1e9:.1f} GB are free, and PyTorch needs about {ROOM / 1e9:.0f}",
+            f"{free / 1e9:.1f} GB are free, and setting up PyTorch needs about {room / 1e9:.0f}",
             folder.parent,
             "Make room there and try again",
         )
     whole = False
+    # pip unpacks gigabytes on its way. They go where they are taken away with the rest, whatever ends it.
+    scratch = folder / "unpacking"
     try:
-        for number, step in enumerate(steps):
-            _run(step, lambda text, number=number: report(number, len(steps), text))
+        with open(log_of(folder), "w", encoding="utf-8") as told:
+            for number, step in enumerate(steps):
+                made = number > 0 and folder.is_dir()  # the first step makes it, and empties it
+                if made:
+                    scratch.mkdir(exist_ok=True)
+                _run(
+                    step,
+                    scratch if made else None,
+                    told,
+                    lambda text, number=number: report(number, len(steps), text),
+                )
         whole = True
     finally:
-        if not whole:
-            shutil.rmtree(folder, ignore_errors=True)
+        shutil.rmtree(scratch if whole else folder, ignore_errors=True)
     return python_in(folder)
 
 
-def _run(command: list[str], tell) -> None:
+def log_of(folder: Path) -> Path:
+    """Where all that was said while a Python was set up is kept: beside it."""
+    return folder.with_name(f"{folder.name}.log")
+
+
+def plain(line: str) -> str:
+    """A line of pip's for people: no addresses, no paths, no more than a line or two."""
+    if _NO_NETWORK.search(line):
+        return translate("Training", "The package index cannot be reached; trying again…")
+    short = re.sub(r"\s*\(from .*", "", line)
+    short = re.sub(r"\S*[/\\](\S+)", r"\1", short)
+    return short if len(short) <= _LONGEST else f"{short[: _LONGEST - 1]}…"
+
+
+def _run(
+    command: list[str], scratch: Path | None, told: TextIO, tell: Callable[[str], object]
+) -> None:
     token = f"set-up-{secrets.token_hex(6)}"
     values = environment(token)
     values.pop("PYTHONPATH")
+    if scratch is not None:
+        values |= dict.fromkeys(("TMPDIR", "TEMP", "TMP"), str(scratch))
     kept = {
         name: text for name, text in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")
     }
@@ -119,6 +144,7 @@ def _run(command: list[str], tell) -> None:
     mark = processes.mark_of(process.pid)
     lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
     last: deque[str] = deque(maxlen=_LAST_LINES)
+    cut_off = False
     out = process.stdout
     assert out is not None
     reader = threading.Thread(target=_read, args=(out, lines), daemon=True)
@@ -132,17 +158,13 @@ def _run(command: list[str], tell) -> None:
                 if line is None:
                     break
                 if line.strip():
-                    text = line.strip()
-                    last.append(text)
+                    told.write(f"{line}\n")
+                    told.flush()
+                    cut_off = cut_off or bool(_NO_NETWORK.search(line))
+                    text = plain(line.strip())
+                    last.append(line.strip())
         if process.wait():
-            why = next((line for line in reversed(last) if "rror" in line), "") or (
-                last[-1] if last else f"exit code {process.returncode}"
-            )
-            raise TrainingError(
-                f"setting up Python for training failed: {why[:300]}",
-                None,
-                "Check the network and try again, or run the commands in a terminal to see more",
-            )
+            raise _failed(list(last), process.returncode, cut_off, Path(told.name))
     finally:
         if process.poll() is None:
             processes.end(token, process.pid, mark)
@@ -151,7 +173,27 @@ def _run(command: list[str], tell) -> None:
         out.close()
 
 
-def _read(stream, lines: queue.SimpleQueue[str | None]) -> None:
+def _failed(last: list[str], code: int, cut_off: bool, log: Path) -> TrainingError:
+    """Why a command failed, by the end of what it said."""
+    why = next((line for line in reversed(last) if "rror" in line), "") or (
+        last[-1] if last else f"exit code {code}"
+    )
+    if _NO_NETWORK.search(why) or (cut_off and _NOTHING_FOUND.search(why)):
+        return TrainingError(
+            "setting up Python for training failed: the package index cannot be reached",
+            None,
+            "Connect this computer to the network, or tell pip of your own index or proxy "
+            f"(PIP_INDEX_URL, HTTPS_PROXY), and try again. What pip said is in {log}",
+        )
+    return TrainingError(
+        f"setting up Python for training failed: {plain(why)}",
+        None,
+        "Check the network and try again, or run the commands in a terminal to see more. "
+        f"What was said is in {log}",
+    )
+
+
+def _read(stream: TextIO, lines: queue.SimpleQueue[str | None]) -> None:
     with contextlib.suppress(ValueError, OSError):
         for line in stream:
             lines.put(line.rstrip("\n"))

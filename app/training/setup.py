@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from PySide6.QtCore import QTimer, Signal
+from PySide6.QtCore import Qt, QTimer, Signal
 from PySide6.QtGui import QShowEvent
 from PySide6.QtWidgets import QFileDialog, QVBoxLayout, QWidget
 
@@ -17,7 +18,7 @@ from app.training.model import Training
 from app.training.parts import Entry
 from app.training.runs import check_name, free_name
 from app.training.setup_form import FOLDER, MINUTES, RENDERED, STEPS, SetupForm
-from app.training.words import duration, gigabytes
+from app.training.setup_words import data_words, measured_words, memory_words, rendering_words
 from app.widgets import restyle
 from engine.errors import NadirError
 
@@ -53,6 +54,9 @@ class SetupPage(QWidget):
     """The form, and beside it what the check has found."""
 
     start_asked = Signal(object)  # a Plan
+    _data_told = Signal(
+        int, object
+    )  # from the worker's thread: which check, and what it found in the data
 
     def __init__(self, training: Training) -> None:
         super().__init__()
@@ -62,6 +66,8 @@ class SetupPage(QWidget):
         self._file: Chosen | None = None
         self._folder: Path | None = None
         self._checked: work.Checked | None = None
+        self._checks = 0
+        self._early: dict[str, Any] = {}  # of the data, while the check is still making pictures
         self._problem: NadirError | None = None
         self._measured: work.Measured | None = None
         self._unmeasured: NadirError | None = None
@@ -93,6 +99,7 @@ class SetupPage(QWidget):
 
     def _connect(self) -> None:
         form = self.form
+        self._data_told.connect(self._hear_data, Qt.ConnectionType.QueuedConnection)
         form.recipe.picked.connect(self._recipe_picked)
         form.source.chosen.connect(self._source_chosen)
         form.browse.clicked.connect(self._browse_data)
@@ -247,6 +254,7 @@ class SetupPage(QWidget):
         self._training.jobs.cancel(CHECK)
         self._training.jobs.cancel(MEASURE)
         self._checked = self._problem = None
+        self._early = {}
         self._measured = self._unmeasured = None
         self._checking = self._measuring = False
         self._later.start()
@@ -258,7 +266,12 @@ class SetupPage(QWidget):
         if plan is None or not self.isVisible():  # it takes processor time: only for who looks
             return
         self._checking = True
+        self._checks += 1
+        number = self._checks
         self._refresh()
+
+        def told(data: dict[str, Any]) -> None:
+            self._data_told.emit(number, data)
 
         def done(checked: work.Checked) -> None:
             self._checking, self._checked = False, checked
@@ -272,13 +285,18 @@ class SetupPage(QWidget):
 
         self._training.jobs.start(
             self.tr("Checking the data"),
-            lambda report: work.check(plan.python, plan.recipe, plan.data_folder, report),
+            lambda report: work.check(plan.python, plan.recipe, plan.data_folder, report, told),
             done=done,
             failed=failed,
             lane="tools",
             key=CHECK,
             quiet=True,
         )
+
+    def _hear_data(self, number: int, data: dict[str, Any]) -> None:
+        if self._checking and number == self._checks:
+            self._early = data
+            self._refresh()
 
     def _forget_measurement(self) -> None:
         self._training.jobs.cancel(MEASURE)
@@ -369,41 +387,28 @@ class SetupPage(QWidget):
 
     def _refresh_estimate(self) -> None:
         measured, plan = self._measured, self.plan
+        data = self._checked.data if self._checked is not None else self._early
         fits = ""
         if self._measuring:
             words = self.tr("Estimating: training a few steps…")
+            fits = rendering_words(data)
         elif self._unmeasured is not None:
             words = headline_of(self._unmeasured)
             fits = remedy_of(self._unmeasured)
         elif measured is not None:
-            words = self.tr("About {0}").format(duration(measured.seconds))
-            many = len(plan.devices) if plan is not None else 1
-            if many > 1:
-                words = self.tr("About {0} on one GPU, less on {1}").format(
-                    duration(measured.seconds), many
-                )
-            if measured.render_s > 1:
-                words = self.tr("{0}, and {1} before that to render the data").format(
-                    words, duration(measured.render_s)
-                )
-            if measured.crowded:
-                words = self.tr("{0}, while other programs keep the processor busy").format(words)
-            if measured.fits:
-                fits = self.tr("Needs {0} of {1} free: it fits.").format(
-                    gigabytes(measured.memory), gigabytes(measured.free)
-                )
-            else:
-                fits = self.tr(
-                    "Needs {0}, {1} are free: it does not fit. Take smaller batches."
-                ).format(gigabytes(measured.memory), gigabytes(measured.free))
+            words = measured_words(measured, len(plan.devices) if plan is not None else 1)
+            fits = memory_words(measured)
         elif self._checking:
             words = self.tr("Checking recipe and data…")
+            fits = rendering_words(data)
         elif self._checked is not None and self._training.live:
             words = self.tr("Not estimated while another run is at work.")
+            fits = rendering_words(data)
         elif self._source == FOLDER and self._folder is None:
             words = self.tr("Choose the folder of the data.")
         else:
             words = self.tr("Not estimated yet.") if self._problem is None else ""
+            fits = rendering_words(data)
         self.form.estimate.setText(words)
         self.form.estimate.setVisible(bool(words))
         self.form.fits.setText(fits)
@@ -432,29 +437,13 @@ class SetupPage(QWidget):
         self.form.data_words.setVisible(self._source == RENDERED)
         if checked is None:
             waiting = self.tr("Checking…") if self._checking else ""
+            if self._early:
+                rendered = self._source == RENDERED
+                waiting = data_words(self._early, rendered=rendered, pictured=False)
             self.form.facts.setText(waiting if self._problem is None else self.tr("Not checked."))
             empty = self.tr("Pairs of photo and tile appear here once the data is checked.")
             self.form.pairs.show_pairs([], empty)
             return
-        self.form.facts.setText(self._data_words(checked))
+        self.form.facts.setText(data_words(checked.data, rendered=self._source == RENDERED))
         if [view.pair for view in self.form.pairs.views] != checked.pairs:
             self.form.pairs.show_pairs(checked.pairs, self.tr("There are no pairs to look at."))
-
-    def _data_words(self, checked: work.Checked) -> str:
-        data = checked.data
-        pairs, rendered = int(data.get("pairs") or 0), int(data.get("pairs_to_render") or 0)
-        parts = []
-        if pairs:
-            parts.append(self.tr("{0} pairs are there.").format(f"{pairs:,}"))
-        if rendered:
-            words = (
-                self.tr("{0} pairs in {1} towns are rendered first.")
-                if self._source == RENDERED
-                else self.tr("No towns are there: {0} pairs in {1} towns are rendered into it.")
-            )
-            parts.append(words.format(f"{rendered:,}", data.get("to_render")))
-            if not pairs:
-                parts.append(self.tr("These are from a small town of the same making."))
-        if not data.get("validation") and not rendered:
-            parts.append(self.tr("There is nothing to validate on, so no recall will be shown."))
-        return " ".join(parts)

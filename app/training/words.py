@@ -65,10 +65,28 @@ def in_short(run: Run) -> str:
         return f"{words} · {whole_percent(story.share)}"
     score = story.score
     if score is not None and state not in (State.STARTING, State.EMPTY):
-        return translate("Training", "{0} · recall {1}").format(words, percent(score))
+        return f"{words} · {recall_words(run, score)}"
     if story.step:
         return translate("Training", "{0} · step {1}").format(words, f"{story.step:,}")
     return words
+
+
+def recall_words(run: Run, score: float) -> str:
+    """A run's recall for the list; of several kinds of photo it is their mean."""
+    words = (
+        translate("Training", "mean recall {0}")
+        if run.story.kinds > 1
+        else translate("Training", "recall {0}")
+    )
+    return words.format(percent(score))
+
+
+def best_recall_words(run: Run, score: float) -> str:
+    """A run's recall at length: the best validation's, over as many kinds of photo as it asks."""
+    if run.story.kinds > 1:
+        words = translate("Training", "best mean of the {1} recalls {0}")
+        return words.format(percent(score), run.story.kinds)
+    return translate("Training", "best recall {0}").format(percent(score))
 
 
 def whole_percent(share: float) -> str:
@@ -99,7 +117,7 @@ def at_length(run: Run) -> str:
         parts.append(translate("Training", "{0} of training").format(duration(story.elapsed_s)))
     score = story.score
     if score is not None:
-        parts.append(translate("Training", "best recall {0}").format(percent(score)))
+        parts.append(best_recall_words(run, score))
     return " · ".join(parts)
 
 

@@ -10,6 +10,7 @@ import re
 import shutil
 import tempfile
 import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,8 +119,17 @@ def title_of(notes: str) -> str:
     return title.rstrip(".") if len(title) <= TITLE else ""
 
 
-def check(python: Path, recipe: str, data: Path, report: Report) -> Checked:
+def check(
+    python: Path,
+    recipe: str,
+    data: Path,
+    report: Report,
+    told: Callable[[dict[str, Any]], object] = lambda data: None,
+) -> Checked:
     """Check recipe and data as the trainer would, and fetch some pairs to look at.
+
+    Args:
+        told: is given what the folder holds as soon as that is known: making the pictures may take longer.
 
     Raises:
         TrainingError: what is wrong.
@@ -133,6 +143,7 @@ def check(python: Path, recipe: str, data: Path, report: Report) -> Checked:
                 checked.recipe = event["recipe"]
             elif event["event"] == "data":
                 checked.data = event
+                told(event)
             elif event["event"] == "pair":
                 pair = PairImage(
                     QImage(event["photo"]), QImage(event["tile"]), caption=event.get("name", "")

@@ -44,6 +44,26 @@ FORMATS: dict[str, Format] = {
 }
 
 
+_MARKS: dict[str, tuple[str, ...]] = {
+    "cvact": ("ACT_data.mat",),
+    "cvusa": ("splits/*-19zl.csv",),
+    "gsv-cities": ("Dataframes/*.csv", "Images"),
+    "pairs": ("pairs.csv",),
+    "university": ("train", "test/query_*"),
+    "vg": ("images/*/database",),
+    "vigor": ("splits/*/*.txt",),
+    "world": ("imagery.tif", "queries.csv"),
+}
+
+
+def format_of(folder: Path) -> str:
+    """The name of the layout that a folder looks like by what lies in it; empty where it looks like none."""
+    for name, marks in _MARKS.items():
+        if all(next(folder.glob(mark), None) is not None for mark in marks):
+            return name
+    return ""
+
+
 def open_dataset(
     format: str, folder: Path | str, *, split: str | None = None, **options: Any
 ) -> Dataset:

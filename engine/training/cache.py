@@ -1,10 +1,10 @@
 """Towns rendered for training, as folders of arrays.
 
 ``DATA/town-SEED/`` holds ``meta.json`` (seed, resolution_m, pairs, split, panorama_top_deg, panorama_bottom_deg,
-width_m, height_m), ``ortho.npy`` uint8 [H, W, 3] (north up), ``panoramas.npy`` uint8 [N, h, w, 3] (equirectangular
-over the full turn, centre column looking north) and ``positions.npy`` float32 [N, 2], metres east of the left and
-south of the top edge of the orthophoto. Arrays are memory-mapped; ``meta.json`` is written last, so a folder without
-it is not finished and is passed over.
+width_m, height_m; newer ones have area_km2 and the seconds it took), ``ortho.npy`` uint8 [H, W, 3] (north up),
+``panoramas.npy`` uint8 [N, h, w, 3] (equirectangular over the full turn, centre column looking north) and
+``positions.npy`` float32 [N, 2], metres east of the left and south of the top edge of the orthophoto. Arrays are
+memory-mapped; ``meta.json`` is written last, so a folder without it is not finished and is passed over.
 """
 
 from __future__ import annotations

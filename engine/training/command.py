@@ -18,6 +18,7 @@ import torch
 from engine.errors import Cancelled, NadirError, TrainingError
 from engine.files import only_one
 from engine.training.board import with_board
+from engine.training.checkpoints import load_checkpoint
 from engine.training.control import Control
 from engine.training.events import Emit, to_stdout_and_file
 from engine.training.memory import keep_memory
@@ -25,6 +26,7 @@ from engine.training.ranks import LostRankError, Ranks, join_ranks
 from engine.training.recipes import Recipe, load_recipe, recipe_toml
 from engine.training.render import render_towns
 from engine.training.trainer import CHECKPOINT, Trainer
+from engine.training.wanted import kept_towns
 
 RECIPE, LOCK = "recipe.toml", "lock"
 """A training's recipe, complete, and the lock of whoever trains, in its folder."""
@@ -137,9 +139,14 @@ def _train(
 
     if not going_on:
         keep_recipe()
-    if ranks.first and not render_towns(recipe.data, data, emit, Control(args.out)):
-        emit("stopped", step=0, elapsed_s=0.0, file="")
-        return 130
+    if ranks.first:
+        kept = {}
+        if going_on and (recipe.data.towns or recipe.data.validation):
+            progress = load_checkpoint(args.out / CHECKPOINT)["progress"]
+            kept = kept_towns(progress, recipe.data, data)
+        if not render_towns(recipe.data, data, emit, Control(args.out), kept):
+            emit("stopped", step=0, elapsed_s=0.0, file="")
+            return 130
     ranks.wait()
     trainer = Trainer(
         recipe, data, args.out, device=device, minutes=args.minutes, emit=emit, ranks=ranks

@@ -3,8 +3,9 @@
 The window imports no torch, so these are short programs of their own. They print JSON lines like the trainer's:
 
 * ``devices``: torch (version), devices: list of {name, title, free_bytes, total_bytes}.
-* ``check``: ``recipe`` with the recipe as plain values; ``data`` with what the folder holds and what is still to be
-  rendered; one ``pair`` {photo, tile, name} for each preview written.
+* ``check``: ``recipe`` with the recipe as plain values; ``data`` with what the folder holds, what is still to be
+  rendered, about how many seconds that takes, and how many towns there were rendered for something else; one
+  ``pair`` {photo, tile, name} for each preview written.
 * ``measure``: ``measured`` with steps_per_second, pairs_per_second, memory_bytes, total_steps, seconds of the whole
   training, free_bytes of the device, render_s where data must be rendered first, and crowded: whether other programs
   were keeping the processor from it.
@@ -28,15 +29,17 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import torch
 
+from engine.datasets.formats import FORMATS, format_of
 from engine.errors import DatasetError, NadirError, TrainingError
-from engine.training.cache import find_towns, open_town
+from engine.training.cache import CachedTown, find_towns, open_town
 from engine.training.dataset_pairs import DatasetPairs
 from engine.training.events import to_stdout
 from engine.training.preview import preview_dataset, preview_towns
 from engine.training.recipes import Recipe, load_recipe
 from engine.training.sources import TOWNS
 from engine.training.trainer import Trainer
-from engine.world.cache import make_training_town, town_folder
+from engine.training.wanted import WantedTown, seconds_to_render, wanted_towns
+from engine.world.cache import TownAsked, make_training_town, rough_seconds, town_folder
 
 WARM_STEPS = 2
 STEPS = 6
@@ -93,42 +96,76 @@ def check(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None
     if recipe.data.format != TOWNS:
         _check_dataset(recipe, data, previews, pairs)
         return
-    wanted = dict.fromkeys(recipe.data.towns, "train")
-    wanted |= dict.fromkeys(recipe.data.validation, "validation")
-    missing = [s for s in wanted if not (town_folder(data, s) / "meta.json").exists()]
+    wanted = wanted_towns(recipe.data, data)
+    missing = [town for town in wanted if not town.there]
     towns = [open_town(folder) for folder in find_towns(data)] if data.is_dir() else []
-    named = {town_folder(data, seed).name for seed in recipe.data.towns}
+    train = _to_train_on(recipe, wanted, towns)
     if not towns and not missing:
         if not data.is_dir():
             raise DatasetError("there is no such folder", data, "Choose the folder of the data")
         raise DatasetError(
-            "holds no training towns: there is no town-*/meta.json in it",
+            f"{_what_is_there(data)}: there is no town-*/meta.json in it",
             data,
             "Choose another folder, or a recipe that renders its own",
         )
-    train = [t for t in towns if t.split == "train" and (not named or t.folder.name in named)]
-    if not train and not any(wanted[seed] == "train" for seed in missing):
+    if not train and not any(town.asked.split == "train" for town in missing):
         raise DatasetError("holds no town to train on, only to validate", data)
-    to_render = {seed: _pairs_of(recipe, wanted[seed]) for seed in missing}
+    if not towns and _holds_something_else(data):
+        # Never beside somebody's own files, unless towns are there already.
+        raise DatasetError(_what_is_there(data), data, _what_to_do(data))
+    validation = [t for t in wanted if t.there and t.asked.split == "validation"]
+    named = {town.folder for town in validation}
+    to_validate = [
+        town
+        for town in towns
+        if (town.folder in named if recipe.data.validation else town.split != "train")
+    ]
     to_stdout(
         "data",
         folder=str(data),
         towns=len(train),
         pairs=sum(map(len, train)),
-        validation=sum(len(town) for town in towns if town.split != "train"),
+        validation=sum(map(len, to_validate)),
         to_render=len(missing),
-        pairs_to_render=sum(to_render.values()),
+        pairs_to_render=sum(town.asked.pairs for town in missing),
+        render_s=round(seconds_to_render(missing, data), 1),
+        other=sum(town.folder != town_folder(data, town.asked.seed) for town in missing),
     )
     if previews is None:
         return
-    with some_data(recipe, data, pairs) as folder:
-        shown = train or [t for t in map(open_town, find_towns(folder)) if t.split == "train"]
-        for pair in preview_towns(shown, recipe, previews, pairs):
+    with some_data(recipe, data, pairs) as (folder, _):
+        looked_at = train or [t for t in map(open_town, find_towns(folder)) if t.split == "train"]
+        for pair in preview_towns(looked_at, recipe, previews, pairs):
             to_stdout("pair", **pair)
 
 
-def _pairs_of(recipe: Recipe, split: str) -> int:
-    return recipe.data.pairs if split == "train" else recipe.data.validation_pairs
+def _to_train_on(
+    recipe: Recipe, wanted: list[WantedTown], towns: list[CachedTown]
+) -> list[CachedTown]:
+    """Those that the recipe names and that were rendered as it asks; all, where it names none."""
+    named = {town.folder for town in wanted if town.asked.split == "train"}
+    return [
+        town
+        for town in towns
+        if (town.folder in named if recipe.data.towns else town.split == "train") and len(town)
+    ]
+
+
+def _holds_something_else(data: Path) -> bool:
+    """Whether somebody keeps other things there: not towns, begun or finished, and not what systems hide."""
+    if not data.is_dir():
+        return False
+    return any(not path.name.startswith((".", "town-")) for path in data.iterdir())
+
+
+def _what_is_there(data: Path) -> str:
+    """What a folder without towns holds, as the problem that it is."""
+    layout = format_of(data)
+    if not layout:
+        return "holds no training towns"
+    if layout == "world":
+        return "holds a world that nadir world made, to be searched and measured, and no training towns"
+    return f'holds a data set of the layout "{layout}" ({FORMATS[layout].layout}), and no training towns'
 
 
 def _check_dataset(recipe: Recipe, data: Path, previews: Path | None, pairs: int) -> None:
@@ -156,20 +193,33 @@ def _check_dataset(recipe: Recipe, data: Path, previews: Path | None, pairs: int
             to_stdout("pair", **pair)
 
 
+def _what_to_do(data: Path) -> str:
+    """How to train where a folder holds no towns, but something else."""
+    remedy = "The recipe reads towns that it renders: let it render them into the runs' folder or an empty one"
+    if format_of(data) == "world":
+        return remedy
+    layouts = ", ".join(name for name in FORMATS if name != "world")
+    return f"{remedy}. A data set takes a recipe with its layout as format under [data]: {layouts}"
+
+
 @contextmanager
-def some_data(recipe: Recipe, data: Path, pairs: int) -> Iterator[Path]:
-    """The folder of data; where it holds nothing yet, another one with one small town of the same making."""
+def some_data(recipe: Recipe, data: Path, pairs: int) -> Iterator[tuple[Path, Recipe]]:
+    """A folder of data and the recipe to read it by.
+
+    They are the given ones, or, where the folder holds nothing of the recipe's yet, another folder with one small town
+    of the same making.
+    """
     there = recipe.data.format != TOWNS
     if not there and data.is_dir():
         towns = [open_town(folder) for folder in find_towns(data)]
-        there = any(town.split == "train" and len(town) for town in towns)
+        there = bool(_to_train_on(recipe, wanted_towns(recipe.data, data), towns))
     if there:
-        yield data
+        yield data, recipe
         return
     with tempfile.TemporaryDirectory(prefix="nadir-probe-") as folder:
         seed = recipe.data.towns[0] if recipe.data.towns else 1
-        make_training_town(Path(folder), seed, SMALL_KM2, pairs, "train")
-        yield Path(folder)
+        make_training_town(Path(folder), seed, SMALL_KM2, pairs)
+        yield Path(folder), replace(recipe, data=replace(recipe.data, towns=(), validation=()))
 
 
 class _EnoughError(Exception):
@@ -190,10 +240,11 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
 
     crowded = others_at_work()
     start = time.perf_counter()
-    with some_data(recipe, data, 2 * recipe.batch.size) as folder:
+    small = 2 * recipe.batch.size
+    with some_data(recipe, data, small) as (folder, readable):
         render_s = time.perf_counter() - start if folder != data else 0.0
         watched = replace(
-            recipe,
+            readable,
             validation=replace(recipe.validation, every=1 << 30),
             optimiser=replace(
                 recipe.optimiser, steps=max(recipe.optimiser.steps, WARM_STEPS + STEPS)
@@ -227,7 +278,7 @@ def measure(recipe: Recipe, data: Path, device: str, minutes: float | None) -> N
         free_bytes=free,
         waiting=round(sum(s["waiting"] for _, s in timed) / len(timed), 3),
         crowded=crowded and device == "cpu",
-        render_s=round(render_estimate(recipe, data, render_s), 1),
+        render_s=round(render_estimate(recipe, data, render_s, small), 1),
     )
 
 
@@ -246,21 +297,17 @@ def others_at_work() -> bool:
         return False
 
 
-def render_estimate(recipe: Recipe, data: Path, small_s: float) -> float:
-    """Seconds until the missing towns are rendered, from how long a small one took; 0 where none is missing."""
+def render_estimate(recipe: Recipe, data: Path, small_s: float, small_pairs: int) -> float:
+    """Seconds until the missing towns are rendered, by how long a small one took; 0 where none is missing.
+
+    ``small_s`` is 0 where none had to be rendered: then finished ones tell.
+    """
     if recipe.data.format != TOWNS:
         return 0.0
-    towns = [(seed, recipe.data.pairs) for seed in recipe.data.towns]
-    towns += [(seed, recipe.data.validation_pairs) for seed in recipe.data.validation]
-    missing = [n for seed, n in towns if not (town_folder(data, seed) / "meta.json").exists()]
-    if not missing or not small_s:
-        return 60.0 * len(missing) / min(max(1, len(missing)), os.cpu_count() or 1)
-    # A town costs by its area, its panoramas by their number; the small one had both in some proportion.
-    each = [
-        small_s * max(recipe.data.area_km2 / SMALL_KM2, n / (2 * recipe.batch.size))
-        for n in missing
-    ]
-    return sum(each) / min(len(each), os.cpu_count() or 1)
+    speed = None
+    if small_s:
+        speed = small_s / rough_seconds(TownAsked(0, "train", small_pairs, SMALL_KM2))
+    return seconds_to_render(wanted_towns(recipe.data, data), data, speed)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from pathlib import Path
@@ -10,34 +11,38 @@ from pathlib import Path
 from engine.training.control import Control
 from engine.training.events import Emit
 from engine.training.sections import DataSection
-from engine.world.cache import make_training_town, town_folder
+from engine.training.wanted import wanted_towns
+from engine.world.cache import render_training_town
 
 _POLL_S = 0.5
 
 
 def render_towns(
-    wanted: DataSection, data: Path, emit: Emit, control: Control | None = None
+    wanted: DataSection,
+    data: Path,
+    emit: Emit,
+    control: Control | None = None,
+    kept: Mapping[int, Path] | None = None,
 ) -> bool:
     """Render the towns that ``data`` lacks; each takes about a minute on one core.
 
     Whether all are there: not when ``control`` heard a wish to stop. A ``data`` event tells of every town. A town
-    that was begun and not finished is made anew.
+    that was begun and not finished is made anew; one that was rendered for something else stays as it is, beside it.
+    ``kept``: see :func:`engine.training.wanted.wanted_towns`.
     """
-    split = dict.fromkeys(wanted.towns, "train") | dict.fromkeys(wanted.validation, "validation")
-    missing = [seed for seed in split if not (town_folder(data, seed) / "meta.json").exists()]
+    towns = wanted_towns(wanted, data, kept)
+    missing = [town for town in towns if not town.there]
     if not missing:
         return True
     data.mkdir(parents=True, exist_ok=True)
-    done = len(split) - len(missing)
-    emit("data", done=done, total=len(split), folder=str(data))
+    done = len(towns) - len(missing)
+    emit("data", done=done, total=len(towns), folder=str(data))
     workers = min(len(missing), os.cpu_count() or 1)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        jobs = {}
-        for seed in missing:
-            pairs = wanted.pairs if split[seed] == "train" else wanted.validation_pairs
-            jobs[
-                pool.submit(make_training_town, data, seed, wanted.area_km2, pairs, split[seed])
-            ] = seed
+        jobs = {
+            pool.submit(render_training_town, town.folder, town.asked): town.asked.seed
+            for town in missing
+        }
         try:
             waiting = set(jobs)
             while waiting:
@@ -45,7 +50,7 @@ def render_towns(
                 for job in finished:
                     job.result()
                     done += 1
-                    emit("data", done=done, total=len(split), town=jobs[job])
+                    emit("data", done=done, total=len(towns), town=jobs[job])
                 if control is not None and control.wanted() == "stop":
                     _end(pool)
                     return False

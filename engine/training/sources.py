@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from engine.errors import DatasetError
 from engine.training.batch import PairSource
 from engine.training.cache import open_town, open_towns
 from engine.training.recipes import Recipe
 from engine.training.towns import TownPairs
-from engine.world.cache import town_folder
+from engine.training.wanted import names_of
 
 TOWNS = "towns"
 TUPLES = "tuples-"
@@ -46,14 +48,30 @@ class SourcePlan:
         return DatasetPairs(recipe, self.data, split)
 
 
-def plan_source(recipe: Recipe, data: Path, names: tuple[str, ...] = ()) -> SourcePlan:
-    """What there is to train on now; ``names``: the towns of an epoch that was begun.
+def plan_source(
+    recipe: Recipe,
+    data: Path,
+    names: tuple[str, ...] = (),
+    kept: Mapping[int, Path] | None = None,
+) -> SourcePlan:
+    """What there is to train on now.
+
+    Args:
+        names: the towns of an epoch that was begun.
+        kept: see :func:`engine.training.wanted.wanted_towns`.
 
     Raises:
         DatasetError: when there is nothing.
     """
     if recipe.data.format == TOWNS and not names:
-        named = {town_folder(data, seed).name for seed in recipe.data.towns}
-        found = [town.folder.name for town in open_towns(data, "train")]
-        names = tuple(name for name in found if not named or name in named)
+        if recipe.data.towns:
+            names = tuple(names_of(recipe.data, data, "train", kept))
+        else:
+            names = tuple(town.folder.name for town in open_towns(data, "train"))
+        if not names:
+            raise DatasetError(
+                "holds none of the recipe's towns, rendered as the recipe asks",
+                data,
+                "nadir train renders those that are missing",
+            )
     return SourcePlan(recipe, data, names)

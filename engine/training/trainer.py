@@ -30,7 +30,8 @@ from engine.training.ranks import Ranks
 from engine.training.recipes import Recipe
 from engine.training.schedules import learning_rate
 from engine.training.sources import SourcePlan, plan_source
-from engine.training.validate import Validation, open_validation
+from engine.training.validate import Validation, open_validation, validation_town
+from engine.training.wanted import kept_towns
 
 CHECKPOINT = "checkpoint.pt"
 BEST = "best.pt"
@@ -44,6 +45,7 @@ class Progress:
     """How far a training is; all of it is in the checkpoint.
 
     ``epoch_start`` and ``epoch_end`` are the steps between which the data at hand is used, ``names`` what it was.
+    ``validation`` is the town validated on; empty: the first there is, as in checkpoints of earlier versions.
     """
 
     step: int = 0
@@ -52,6 +54,7 @@ class Progress:
     epoch_start: int = 0
     epoch_end: int = 0
     names: list[str] = field(default_factory=list)
+    validation: str = ""
     best: float = -1.0
     validations: list[dict[str, Any]] = field(default_factory=list)
 
@@ -250,7 +253,9 @@ class Trainer:
         progress, recipe = self.progress, self.recipe
         if progress.step < progress.epoch_end:
             return self._plan()
-        plan = plan_source(recipe, self.data)
+        # A town of the first epoch is the town of its seed to the end, whatever is rendered beside it.
+        kept = kept_towns(vars(progress), recipe.data, self.data)
+        plan = plan_source(recipe, self.data, kept=kept)
         source = plan.open()
         size = recipe.batch.size * self.ranks.count
         count = max(1, len(source) // size)
@@ -264,6 +269,8 @@ class Trainer:
             self._orders = orders = sampler.epoch(progress.epoch + 1)
             count = len(orders)
         progress.epoch += 1
+        if not progress.names:
+            progress.validation = validation_town(recipe, self.data)
         progress.names = list(plan.names)
         progress.epoch_start = progress.step
         progress.epoch_end = progress.step + count
@@ -328,7 +335,7 @@ class Trainer:
         progress = self.progress
         if self.ranks.first:
             if self._validation is None:
-                self._validation = open_validation(self.recipe, self.data)
+                self._validation = open_validation(self.recipe, self.data, self.progress.validation)
             if self._validation is not None:
                 measured = self._validation.measure(
                     self.average.model, pictures=self.out, step=progress.step

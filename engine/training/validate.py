@@ -13,9 +13,10 @@ from torch import Tensor, nn
 
 from engine.networks import DualEncoder, descriptors
 from engine.training.branches import DTYPES
-from engine.training.cache import find_training_towns
+from engine.training.cache import find_training_towns, open_town
 from engine.training.recipes import Recipe
 from engine.training.sources import TOWNS
+from engine.training.wanted import names_of
 
 
 class Validation(Protocol):
@@ -31,8 +32,18 @@ class Validation(Protocol):
         ...
 
 
-def open_validation(recipe: Recipe, data: Path) -> Validation | None:
+def validation_town(recipe: Recipe, data: Path) -> str:
+    """The name of the town that the recipe validates on; empty: the first one there is for that."""
+    if recipe.data.format != TOWNS:
+        return ""
+    return next(iter(names_of(recipe.data, data, "validation")), "")
+
+
+def open_validation(recipe: Recipe, data: Path, town: str | None = None) -> Validation | None:
     """What the recipe validates on; None where the data holds nothing for it, or no queries are asked.
+
+    Args:
+        town: a training's own :func:`validation_town`; None: as it is found now.
 
     Raises:
         DatasetError: when it is there and damaged.
@@ -42,6 +53,9 @@ def open_validation(recipe: Recipe, data: Path) -> Validation | None:
     if recipe.data.format == TOWNS:
         from engine.training.validate_town import TownValidation
 
+        name = validation_town(recipe, data) if town is None else town
+        if name:
+            return TownValidation(open_town(data / name), recipe)
         towns = find_training_towns(data, "validation")
         return TownValidation(towns[0], recipe) if towns else None
     from engine.training.validate_dataset import DatasetValidation

@@ -32,7 +32,7 @@ from engine.training.render import render_towns
 from engine.training.sections import PhotometricSection
 from engine.training.towns import TownPairs
 from engine.training.trainer import Trainer
-from engine.world.cache import town_folder
+from engine.training.validate import validation_town
 
 TOWNS, UNSEEN = (101, 102, 103), 9001
 CHANNELS = [24, 48, 96, 192]
@@ -128,7 +128,7 @@ def measure(model: DualEncoder, recipe: Recipe, data: Path) -> dict[str, float]:
     still = replace(
         recipe, photometric=STILL, batch=replace(recipe.batch, turn=False, flip=False, workers=0)
     )
-    source = TownPairs([open_town(town_folder(data, UNSEEN))], still)
+    source = TownPairs([open_town(data / validation_town(recipe, data))], still)
     model.eval()
     sides: list[list[torch.Tensor]] = [[], []]
     for pairs in np.array_split(np.arange(len(source)), max(1, len(source) // 50)):

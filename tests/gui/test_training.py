@@ -15,9 +15,11 @@ from PySide6.QtGui import QImage
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QApplication, QPushButton
 
+from app.bench import Load
 from app.main_window import MainWindow
 from app.photos import Stage
 from app.training import launch, processes
+from app.training.missing import Farewell
 from app.training.run_page import CURVES, LOG, PAIRS, RECIPE
 from app.training.runs import Run, State
 from app.training.workspace import TrainWorkspace
@@ -295,13 +297,61 @@ def test_without_torch_the_way_to_it_is_shown(
 
     qtbot.waitUntil(lambda: "Copy the command" in buttons(), timeout=SOON)
     assert card._headline.text() == "Training needs PyTorch"
-    assert "lacks PyTorch" in card._text.text() and "pip install" in card._text.text()
+    assert "lacks PyTorch" in card._text.text()
+    command = card.commands.toPlainText()
+    assert "pip install" in command and card.commands.isVisibleTo(card)
+    assert card.commands.document().blockCount() == 1, "a line of its own, and not broken"
     copy = next(b for b in card.findChildren(QPushButton) if b.text() == "Copy the command")
     QTest.mouseClick(copy, CLICK)
-    assert QApplication.clipboard().text().startswith(f'"{poor}" -m pip install')
+    assert QApplication.clipboard().text() == command
+    assert command.startswith(f'"{poor}" -m pip install')
     window.store.change(python=sys.executable)
     qtbot.waitUntil(lambda: window.training.interpreter is not None, timeout=LATER)
     assert not card.isVisible()
+
+
+def test_closing_while_a_python_is_set_up_asks(
+    new_window, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot
+) -> None:
+    from app.training import set_up
+
+    monkeypatch.setattr(set_up.Needs, "room", 1)
+    monkeypatch.setattr("app.training.model.own_environment", lambda: tmp_path / "python")
+    window = new_window()
+    train = opened(window, runs)
+    training, card = window.training, train.setup.card
+    qtbot.waitUntil(lambda: training.interpreter is not None, timeout=LATER)
+    code = "import time; print('Collecting torch', flush=True); time.sleep(60)"
+    training.set_up_steps = [[sys.executable, "-c", code]]
+    card._set_up()
+    qtbot.waitUntil(lambda: training.setting_up == "Collecting torch", timeout=SOON)
+    card.refresh()
+    assert "closing the window" in card._text.text()
+    assert not window.close() and window.isVisible()
+    farewell = window.findChild(Farewell)
+    assert farewell is not None and farewell.box is not None
+    close = next(b for b in farewell.box.buttons() if b.text() == "Close")
+    QTest.mouseClick(close, CLICK)
+    qtbot.waitUntil(lambda: not window.isVisible(), timeout=SOON)
+
+
+def test_why_nothing_can_be_done_yet_is_said(window: MainWindow, runs: Path, qtbot) -> None:
+    told_run(runs / "told")
+    (runs / "told" / "best.pt").touch()
+    train = opened(window, runs)
+    training = window.training
+    qtbot.waitUntil(lambda: bool(training.runs), timeout=SOON)
+    qtbot.waitUntil(lambda: training.interpreter is not None, timeout=LATER)
+    training.choose(training.runs[0])
+    assert button(train, "use").isEnabled()
+    found, training.interpreter = training.interpreter, None
+    training.interpreter_load = Load.LOADING
+    training.interpreter_changed.emit()
+    assert not button(train, "use").isEnabled() and "Looking" in button(train, "use").toolTip()
+    assert "Looking for a Python" in train.page.state.whole()
+    training.interpreter, training.interpreter_load = found, Load.READY
+    training.interpreter_changed.emit()  # nothing of the run itself has changed
+    assert button(train, "use").isEnabled() and "Looking" not in train.page.state.whole()
 
 
 def test_the_keyboard_reaches_the_form_and_digits_stay_in_it(

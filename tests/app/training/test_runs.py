@@ -11,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from app.notices import headline_of
 from app.training import processes, work
+from app.training.interpreter import broken
 from app.training.launch import Plan, begin, end_now, train_command, wait_gone
 from app.training.runs import (
     Launch,
@@ -26,7 +28,8 @@ from app.training.runs import (
     read_run,
     write_launch,
 )
-from app.training.words import complaint, duration, what_failed
+from app.training.setup_words import data_words, rendering_words
+from app.training.words import at_length, complaint, duration, recall_words, what_failed
 from engine.errors import TrainingError
 
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX processes")
@@ -245,3 +248,30 @@ def test_a_recipe_says_what_it_trains(tmp_path: Path) -> None:
     assert [recipe.renders for recipe in shipped] == sorted(
         (recipe.renders for recipe in shipped), reverse=True
     )
+
+
+def test_a_mean_of_recalls_is_called_so(tmp_path: Path) -> None:
+    run = Run(tmp_path, None)
+    queries = {"360 known": {"R@1<25m": 0.3}}
+    run.story.take([{"event": "validation", "step": 10, "queries": queries}])
+    assert "best recall 30.0 %" in at_length(run) and recall_words(run, 0.3) == "recall 30.0 %"
+    queries = {"360 known": {"R@1<25m": 0.175}, "90 known": {"R@1<25m": 0.525}}
+    run = Run(tmp_path, None)
+    run.story.take([{"event": "validation", "step": 20, "queries": queries}])
+    assert "best mean of the 2 recalls 35.0 %" in at_length(run)
+    assert recall_words(run, 0.35) == "mean recall 35.0 %"
+
+
+def test_what_is_to_be_rendered_and_for_how_long() -> None:
+    data = {"pairs": 0, "to_render": 2, "pairs_to_render": 32500, "render_s": 840.0, "other": 1}
+    words = data_words(data, rendered=True)
+    assert "32,500 pairs in 2 towns are rendered first, about 14 min." in words
+    assert "another recipe" in words and "14 min" in rendering_words(data)
+    assert "into this folder" in data_words(data, rendered=False)
+    assert rendering_words({"pairs": 3}) == ""
+
+
+def test_a_file_keeps_its_name() -> None:
+    error = broken("nadir: rubbish.pth: is no file of weights. Choose another.", 1)
+    assert headline_of(error).startswith("rubbish.pth: is no")
+    assert headline_of(broken("nadir: cannot go on", 1)) == "Cannot go on."

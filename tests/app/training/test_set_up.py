@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 
 from app.training import interpreter, set_up
-from engine import shipped
+from engine import shipped, training_python
 from engine.errors import Cancelled, TrainingError
+
+
+@pytest.fixture(autouse=True)
+def room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What these tests set up is small."""
+    monkeypatch.setattr(set_up.Needs, "room", 1)
 
 
 def quietly(_done: int, _total: int, _text: str) -> None:
@@ -26,12 +32,12 @@ def test_a_python_of_the_system_is_found(monkeypatch: pytest.MonkeyPatch, tmp_pa
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(sys, "executable", "/opt/nadir/nadir")
     assert interpreter.pythons_on_path() == [old, tmp_path / "python3.13"]
-    assert set_up.base_python() == tmp_path / "python3.13"
+    assert training_python.base_python() == tmp_path / "python3.13"
 
 
 def test_without_a_good_one_there_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    assert set_up.base_python() is None
+    assert training_python.base_python() is None
 
 
 def frozen(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -45,10 +51,10 @@ def test_the_frozen_program_shows_what_it_would_run(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     with pytest.raises(TrainingError):
-        set_up.commands(Path("/usr/bin/python3"), tmp_path)
+        training_python.commands(Path("/usr/bin/python3"), tmp_path)
     frozen(monkeypatch, tmp_path / "_internal")
-    steps = set_up.commands(Path("/usr/bin/python3"), tmp_path / "my python")
-    make, fill = set_up.shown(steps).splitlines()
+    steps = training_python.commands(Path("/usr/bin/python3"), tmp_path / "my python")
+    make, fill = training_python.shown(steps).splitlines()
     assert make.startswith("/usr/bin/python3 -m venv") and "'" in make
     assert fill.endswith("_internal/source/training-requirements.txt")
     assert shipped.training_packages().startswith("-r ")
@@ -87,6 +93,81 @@ def test_what_failed_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="No matching distribution"):
         set_up.set_up([make_folder(folder), [sys.executable, "-c", code]], folder, quietly)
     assert not folder.exists()
+    assert "No matching distribution" in set_up.log_of(folder).read_text()
+
+
+RETRY = (
+    "WARNING: Retrying (Retry(total=4, connect=None, read=None, redirect=None, status=None)) after connection broken "
+    "by 'NewConnectionError(...: Failed to establish a new connection: [Errno -3] Temporary failure in name "
+    "resolution')': /simple/torch/"
+)
+
+
+def test_without_a_network_it_says_so(tmp_path: Path) -> None:
+    folder, told = tmp_path / "python", []
+    code = (
+        f"import sys, time; print({RETRY!r}, flush=True); time.sleep(0.4); "
+        "print('ERROR: No matching distribution found for torch'); sys.exit(1)"
+    )
+    with pytest.raises(TrainingError) as caught:
+        set_up.set_up(
+            [make_folder(folder), [sys.executable, "-c", code]],
+            folder,
+            lambda *what: told.append(what[2]),
+        )
+    assert "the package index cannot be reached" in caught.value.problem
+    assert "network" in caught.value.remedy and "python.log" in caught.value.remedy
+    assert not any("Retry(" in text or "simple" in text for text in told)
+    assert any("trying again" in text for text in told)
+    assert RETRY in set_up.log_of(folder).read_text()
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (
+            "Collecting torch==2.13.0 (from -r /opt/nadir/source/training-requirements.txt (line 4))",
+            "Collecting torch==2.13.0",
+        ),
+        (
+            "  Downloading https://an.index/packages/ab/torch-2.13.0-cp311.whl (900 MB)".strip(),
+            "Downloading torch-2.13.0-cp311.whl (900 MB)",
+        ),
+    ],
+)
+def test_pips_lines_are_shortened(line: str, said: str) -> None:
+    assert set_up.plain(line) == said
+    assert len(set_up.plain("Installing collected packages: " + "numpy, " * 60)) <= 120
+
+
+def test_what_pip_unpacks_goes_with_the_rest(tmp_path: Path) -> None:
+    folder = tmp_path / "python"
+    code = "import tempfile; open(tempfile.mkdtemp() + '/wheel', 'w').write('x'); print(tempfile.gettempdir())"
+    steps = [make_folder(folder), [sys.executable, "-c", code]]
+    set_up.set_up(steps, folder, quietly)
+    (unpacked,) = set_up.log_of(folder).read_text().split()
+    assert Path(unpacked).parent == folder and list(folder.iterdir()) == []
+
+
+def test_a_tools_scratch_goes_when_it_is_cut_off(tmp_path: Path) -> None:
+    code = (
+        "import json, tempfile, time; "
+        "print(json.dumps({'event': 'at', 'folder': tempfile.mkdtemp()}), flush=True); time.sleep(60)"
+    )
+    seen: list[Path] = []
+
+    def report(_done: int, _total: int, _text: str) -> None:
+        if seen:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        for event in interpreter.run_tool([sys.executable, "-c", code], report):
+            seen.append(Path(event["folder"]))
+    assert len(seen) == 1 and not seen[0].exists() and not seen[0].parent.exists()
+
+
+def test_the_size_is_known_before() -> None:
+    assert set_up.needs_of("linux").disk > 2 * set_up.needs_of("win32").disk
 
 
 def test_what_was_cancelled_leaves_nothing_running(tmp_path: Path) -> None:

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from engine.errors import DatasetError
 from engine.training.probe import check, seconds_a_step
 from engine.training.recipes import Recipe
+from engine.world.cache import TownAsked, rough_seconds
+from tests.engine.training.synthetic import write_town
 
 
 @pytest.mark.parametrize(
@@ -36,7 +40,59 @@ def test_only_the_recipes_own_towns_are_counted(
         return next(event["pairs"] for event in said if event["event"] == "data")
 
     assert pairs(tiny) == 48
-    assert pairs(replace(tiny, data=replace(tiny.data, towns=[2], validation=[9]))) == 24
+    alike = {"pairs": 24, "validation_pairs": 6, "area_km2": 0.0036}
+    assert pairs(replace(tiny, data=replace(tiny.data, towns=[2], validation=[9], **alike))) == 24
+
+
+def told(recipe: Recipe, data: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    check(recipe, data, None, 2)
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return next(event for event in said if event["event"] == "data")
+
+
+def test_towns_rendered_for_another_recipe_are_not_taken_for_this_ones(
+    towns: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = replace(tiny.data, towns=(1, 2), validation=(9,), pairs=999, area_km2=0.0036)
+    data = told(replace(tiny, data=asked), towns, capsys)
+    assert (data["pairs"], data["to_render"], data["pairs_to_render"]) == (0, 3, 2 * 999 + 500)
+    assert data["other"] == 3 and data["validation"] == 0
+    # How long the rendering takes is said before anything was measured.
+    assert data["render_s"] > 999 * 0.01
+
+
+def test_how_long_rendering_takes_is_learned_from_towns_that_are_there(
+    tmp_path: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = replace(tiny, data=replace(tiny.data, towns=(501,), pairs=100, area_km2=0.5))
+    reckoned = told(recipe, tmp_path, capsys)["render_s"]
+    meta = {
+        "seed": 7, "split": "validation", "pairs": 10, "area_km2": 0.1, "seconds": 5 * rough_seconds(
+            TownAsked(7, "validation", 10, 0.1)
+        ),
+    }  # fmt: skip
+    town = write_town(tmp_path, 7, pairs=10, split="validation")
+    (town / "meta.json").write_text(
+        json.dumps({**json.loads((town / "meta.json").read_text()), **meta})
+    )
+    assert told(recipe, tmp_path, capsys)["render_s"] == pytest.approx(5 * reckoned, rel=0.02)
+
+
+def test_nothing_is_promised_to_be_rendered_among_somebodys_own_files(
+    tmp_path: Path, tiny: Recipe, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = replace(tiny, data=replace(tiny.data, towns=(501,)))
+    (tmp_path / "town-501").mkdir()  # begun and not finished
+    assert told(recipe, tmp_path, capsys)["to_render"] == 1
+    for name in ("imagery.tif", "queries.csv"):
+        (tmp_path / name).touch()
+    with pytest.raises(DatasetError, match="a world that nadir world made") as caught:
+        check(recipe, tmp_path, None, 2)
+    assert "empty" in caught.value.remedy and "format" not in caught.value.remedy
+    (tmp_path / "queries.csv").rename(tmp_path / "pairs.csv")
+    with pytest.raises(DatasetError, match='data set of the layout "pairs"') as caught:
+        check(recipe, tmp_path, None, 2)
+    assert "format under [data]" in caught.value.remedy and "cvusa" in caught.value.remedy
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells them apart")

@@ -15,10 +15,10 @@ from engine.encoder import open_encoder
 from engine.errors import DatasetError, EncoderError, TrainingError
 from engine.photo.projections import View
 from engine.training.branches import BranchRunner
-from engine.training.checkpoints import load_checkpoint
+from engine.training.checkpoints import load_checkpoint, save_checkpoint
 from engine.training.command import main
 from engine.training.export import export_encoder, load_model
-from engine.training.recipes import Recipe
+from engine.training.recipes import Recipe, recipe_toml
 from engine.training.trainer import CHECKPOINT, Trainer
 from tests.engine.training.synthetic import write_town
 
@@ -121,6 +121,77 @@ def test_new_towns_are_taken_in_at_the_next_epoch(tiny: Recipe, tmp_path: Path) 
 
     trainer = trained(tiny, data, tmp_path / "out", emit=emit)
     assert trainer.progress.names == ["town-1", "town-2"]
+
+
+def test_only_towns_that_are_the_recipes_are_trained_and_validated_on(
+    tiny: Recipe, tmp_path: Path
+) -> None:
+    data = tmp_path / "towns"
+    for seed in (1, 2):
+        write_town(data, seed)
+    for seed in (8, 9):
+        write_town(data, seed, pairs=6, split="validation")
+    alike = {"pairs": 24, "validation_pairs": 6, "area_km2": 0.0036}
+    named = replace(tiny, data=replace(tiny.data, towns=(2,), validation=(9,), **alike))
+    trainer = Trainer(named, data, tmp_path / "out", emit=Listener())
+    trainer.run()
+    assert trainer.progress.names == ["town-2"] and trainer.progress.validation == "town-9"
+    # Checkpoints of earlier versions do not say on which town they were validated: it was the first.
+    state = load_checkpoint(tmp_path / "out" / CHECKPOINT)
+    del state["progress"]["validation"]
+    del state["format"], state["version"]
+    save_checkpoint(tmp_path / "old.pt", state)
+    again = Trainer(named, data, tmp_path / "again", emit=Listener())
+    again.resume(tmp_path / "old.pt")
+    assert again.progress.names == ["town-2"] and again.progress.validation == ""
+    other = replace(named, data=replace(named.data, pairs=25))
+    with pytest.raises(DatasetError, match="rendered as the recipe asks"):
+        Trainer(other, data, tmp_path / "none", emit=Listener()).run()
+
+
+def test_a_resumed_recipe_may_name_more_towns(tiny: Recipe, tmp_path: Path) -> None:
+    data = tmp_path / "towns"
+    for seed in (1, 2):
+        write_town(data, seed)
+    alike = {"pairs": 24, "area_km2": 0.0036}
+    one = replace(tiny, data=replace(tiny.data, towns=(1,), **alike))
+    trained(one, data, tmp_path / "out")
+    longer = replace(tiny.optimiser, steps=14)
+    both = replace(one, data=replace(one.data, towns=(1, 2)), optimiser=longer)
+    trainer = Trainer(both, data, tmp_path / "more", emit=Listener())
+    trainer.progress = replace(trainer.progress, names=["town-1"])
+    trainer.run()
+    assert trainer.progress.names == ["town-1", "town-2"]
+
+
+def test_a_training_of_an_earlier_version_goes_on_as_it_was(tiny: Recipe, tmp_path: Path) -> None:
+    data = tmp_path / "towns"
+    write_town(data, 1)
+    write_town(data, 2)
+    write_town(data, 9, pairs=6, split="validation")
+    alike = {"pairs": 24, "validation_pairs": 6, "area_km2": 0.0036}
+    named = replace(tiny, data=replace(tiny.data, towns=(1, 2), validation=(9,), **alike))
+    whole = trained(named, data, tmp_path / "whole")
+    stopped(named, data, tmp_path / "old", after=3)
+    # What was asked for then was not compared with what was there.
+    state = load_checkpoint(tmp_path / "old" / CHECKPOINT)
+    asked = replace(named, data=replace(named.data, pairs=999))
+    state["recipe"] = asked.to_dict()
+    for key in ("format", "version"):
+        del state[key]
+    del state["progress"]["validation"]
+    save_checkpoint(tmp_path / "old" / CHECKPOINT, state)
+    recipe = tmp_path / "tiny.toml"
+    recipe.write_text(recipe_toml(asked), "utf-8")
+    command = ["train", "--recipe", str(recipe), "--data", str(data), "--device", "cpu"]
+    assert main([*command, "--out", str(tmp_path / "old"), "--resume"]) == 0
+    assert sorted(path.name for path in data.iterdir()) == ["town-1", "town-2", "town-9"]
+    again = load_checkpoint(tmp_path / "old" / CHECKPOINT)
+    assert again["progress"]["names"] == ["town-1", "town-2"]
+    ended = load_checkpoint(tmp_path / "whole" / CHECKPOINT)
+    assert again["progress"]["step"] == whole.progress.step
+    for name, weights in ended["model"].items():
+        assert torch.equal(again["model"][name], weights), name
 
 
 def test_workers_make_the_same_batches(towns: Path, tiny: Recipe, tmp_path: Path) -> None:
