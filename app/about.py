@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 translate = QCoreApplication.translate
 Rows = list[tuple[str, str]]
+WIDE = 560  # pixels, of such a page
 LONG = 48  # characters without a space that no longer fit: such texts get a line that scrolls
 
 
@@ -134,7 +135,11 @@ class AboutDialog(QDialog):
         close.clicked.connect(self.accept)
         close.setDefault(True)
         column.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
-        self.resize(560, 460)
+        # As tall as what it says, within the screen; what is longer scrolls.
+        said = form.heightForWidth(WIDE - 10 * STEP)
+        rest = column.sizeHint().height() - area.sizeHint().height()
+        room = self.screen().availableGeometry().height() * 9 // 10
+        self.resize(WIDE, min(max(said + rest + 2 * STEP, 460), room))
 
 
 def _value(name: str, text: str) -> QWidget:

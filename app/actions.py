@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QObject
-from PySide6.QtGui import QKeySequence, QShortcut
+from PySide6.QtGui import QAction, QKeySequence, QShortcut
 from PySide6.QtWidgets import QMenu
 
 from app.about import AboutDialog
@@ -81,6 +81,7 @@ class Actions(QObject):
             tip=self.tr("Compare photo and tile (Space)"),
             checkable=True,
         )
+        _name_key(self.compare, self.tr("Space"))
         self.overlay = make_action(
             window,
             self.tr("Heat maps"),
@@ -106,6 +107,8 @@ class Actions(QObject):
             lambda: session.step(-1),
             keys=["Alt+Left"],
         )
+        _name_key(self.following, "→")
+        _name_key(self.previous, "←")
         self.locate = make_action(
             window,
             self.tr("Locate photos"),
@@ -166,7 +169,7 @@ class Actions(QObject):
     def show_keys(self) -> None:
         """A page of all keys."""
         rows = [
-            (action.shortcut().toString(), action.text().rstrip("…"))
+            (action.shortcut().toString(), action.text().partition("\t")[0].rstrip("…"))
             for action in (
                 self.open_photos,
                 self.paste,
@@ -175,8 +178,6 @@ class Actions(QObject):
                 self.overlay,
                 self.weaker,
                 self.stronger,
-                self.previous,
-                self.following,
                 self.copy,
                 self.remove,
                 self.locate,
@@ -187,14 +188,21 @@ class Actions(QObject):
         ]
         rows += [
             ("1 … 9", self.tr("Candidate of that rank")),
+            ("←  →", self.tr("Previous, next candidate (with Alt: wherever the keyboard is)")),
             (self.tr("Space"), self.tr("Compare photo and tile, and back")),
-            ("← →", self.tr("While comparing: go through the candidates")),
             ("+  −  0", self.tr("On the photo: zoom in, zoom out, fit")),
             (self.tr("Delete"), self.tr("On the tray: take the photo away")),
             (self.tr("Esc"), self.tr("Dismiss a notice, end comparing, stop the work")),
             ("F10", self.tr("Menu")),
         ]
         AboutDialog(self.tr("Keys"), rows, self._window).open()
+
+
+def _name_key(action: QAction, key: str) -> None:
+    """Name a key in the menu that is no shortcut of the action: the window takes it where no part of it wants it."""
+    words = action.text()
+    action.setText(f"{words}\t{key}")
+    action.setIconText(words)
 
 
 def _fade(window: MainWindow, by: float) -> None:

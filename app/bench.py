@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 
 from PySide6.QtCore import QObject, Signal
 
+from app.intake import name_of
 from app.jobs import Jobs
 from app.notices import Notices
 from engine.errors import NadirError
@@ -42,6 +43,11 @@ class Slot(Generic[T]):
     value: T | None = None
     error: NadirError | None = None
 
+    @property
+    def name(self) -> str:
+        """What the open thing is called; "" where nothing is open."""
+        return name_of(self.path) if self.value is not None and self.path is not None else ""
+
 
 class Bench(QObject):
     """The open encoder and index. Signals come on the UI thread; opening happens in the engine's lane."""
@@ -70,24 +76,34 @@ class Bench(QObject):
         """Whether one of them is on its way."""
         return Load.LOADING in (self.encoder.load, self.index.load)
 
-    def open(self, encoder: Path | None, index: Path | None) -> None:
+    def open(
+        self, encoder: Path | None, index: Path | None, remembered: Path | None = None
+    ) -> None:
         """Open an encoder, an index, or both; what is not named stays as it is.
 
         An index is always opened against the encoder; a new encoder therefore reopens the index. Where only one of the
         two is named and the other does not fit it, one of the ``known`` that does is opened with it.
+
+        Args:
+            remembered: what was open in the place of the one that is not named when the program ran last. Nobody
+                asks for it now: it gives way to what was named.
         """
         kept = self.encoder.value
         request = _Request(kept, self.encoder.path, encoder, index or self.index.path)
-        if encoder is None or index is None:
-            request = replace(request, others=self.known[0 if encoder is None else 1])
-        if encoder is not None:
-            self.encoder = Slot(Load.LOADING, encoder)
+        if encoder is None:
+            request = replace(request, others=self.known[0], remembered=remembered)
+        elif index is None:
+            request = replace(request, others=self.known[1], remembered=remembered)
+            request = replace(request, index_path=request.index_path or remembered)
+        coming = encoder or (remembered if kept is None else None)
+        if coming is not None:
+            self.encoder = Slot(Load.LOADING, coming)
         if request.index_path is not None:
             self._close_index()
             self.index = Slot(Load.LOADING, request.index_path)
         self.changed.emit()
         self._jobs.start(
-            self.tr("Opening {0}").format((index or encoder or Path("…")).stem),
+            self.tr("Opening {0}").format(name_of(index or encoder or Path("…"))),
             lambda report: _open(request, report),
             done=self._opened,
             cancelled=lambda: self._cancelled(request),
@@ -132,7 +148,10 @@ class Bench(QObject):
             self._notices.post_error(error, quiet=told)
         if outcome.brought is not None:
             text = self.tr("{0} was opened with it: they belong together.")
-            self._notices.post("info", text.format(outcome.brought.stem))
+            self._notices.post("info", text.format(name_of(outcome.brought)))
+        if outcome.given_way is not None:
+            text = self.tr("{0} was not opened: it was built with another encoder.")
+            self._notices.post("info", text.format(name_of(outcome.given_way)))
         if fresh and self.encoder.value is not None:
             for text in self.encoder.value.notices:
                 self._notices.post("warning", text)
@@ -160,6 +179,9 @@ class _Request:
     encoder_path: Path | None
     index_path: Path | None
     others: tuple[Path, ...] = ()  # of what was not named: what may be opened in its place
+    remembered: Path | None = (
+        None  # of what was not named: what the program had open when it ran last
+    )
 
 
 @dataclass(frozen=True)
@@ -168,17 +190,25 @@ class _Outcome:
     index: Slot[Index]
     errors: tuple[NadirError, ...]
     brought: Path | None = None  # what was opened though nobody named it
+    given_way: Path | None = (
+        None  # the remembered index that was not, for what was named does not fit it
+    )
 
 
 def _open(request: _Request, report: Report) -> _Outcome:
     from engine.encoder import open_encoder
     from engine.index import Index
 
-    brought = _other(request)
+    brought, given_way = _other(request), None
     if brought is not None and request.encoder_path is None:
         request = replace(request, encoder_path=brought)
     elif brought is not None:
         request = replace(request, index_path=brought)
+    elif request.encoder_path is None and request.kept is None:
+        request = replace(request, encoder_path=request.remembered)
+    elif request.remembered is not None and not _fit(request):
+        given_way = request.index_path
+        request = replace(request, index_path=None)
     errors: list[NadirError] = []
     load = Load.READY if request.kept is not None else Load.NONE
     encoder: Slot[Encoder] = Slot(load, request.kept_path, request.kept)
@@ -202,12 +232,14 @@ def _open(request: _Request, report: Report) -> _Outcome:
             errors.append(error)
             index = Slot(Load.FAILED, request.index_path, None, error)
     fits = encoder.value is not None and index.value is not None
-    return _Outcome(encoder, index, tuple(errors), brought if fits else None)
+    if brought == request.remembered:
+        brought = None  # it is as it was
+    return _Outcome(encoder, index, tuple(errors), brought if fits else None, given_way)
 
 
 def _other(request: _Request) -> Path | None:
     """What fits the one that was named, where what is open does not; None where that does, or nothing is known."""
-    if request.index_path is None or not request.others:
+    if request.index_path is None:
         return None
     if (
         request.encoder_path is not None
@@ -219,7 +251,19 @@ def _other(request: _Request) -> Path | None:
     wanted = _built_with(request.index_path)
     if wanted is None or (request.kept is not None and request.kept.hash == wanted):
         return None
-    return next((path for path in request.others if _encoder_hash(path) == wanted), None)
+    others = request.others
+    if request.kept is None and request.remembered is not None:
+        others = (request.remembered, *others)
+    return next((path for path in others if _encoder_hash(path) == wanted), None)
+
+
+def _fit(request: _Request) -> bool:
+    """Whether a remembered index is of the named encoder; True where that cannot be read, which is told."""
+    encoder, index = request.encoder_path, request.index_path
+    if encoder is None or index is None or index != request.remembered:
+        return True
+    wanted = _encoder_hash(encoder)
+    return wanted is None or _built_with(index) == wanted
 
 
 def _built_with(index: Path) -> str | None:
@@ -233,10 +277,10 @@ def _built_with(index: Path) -> str | None:
 
 
 def _encoder_hash(encoder: Path) -> str | None:
-    from engine.encoder.card import read_card
+    """Of the encoder in a folder or a zip; None where it cannot be read."""
+    from engine.encoder.package import read_facts
 
-    card = encoder / "card.json"
     try:
-        return read_card(card.read_bytes(), card).hash
+        return read_facts(encoder)[0].hash
     except (NadirError, OSError):
         return None

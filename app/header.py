@@ -5,13 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QAction, QActionGroup
+from PySide6.QtGui import QAction, QActionGroup, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QMenu, QSizePolicy, QToolButton
 
 from app.bench import Bench, Load, Slot
 from app.icons import icon
+from app.intake import name_of
 from app.theme import STEP, line_height
 from app.widgets import IconLabel, label, tool_button
+
+WIDEST, LEAST = (
+    200,
+    116,
+)  # pixels of a name that is shown, and of a chooser where there is little room
+ARROW = "  ▾"
 
 
 class Chooser(QToolButton):
@@ -34,10 +41,37 @@ class Chooser(QToolButton):
     def show_name(self, name: str) -> None:
         """What is chosen now."""
         self._name = name
-        shown = self.fontMetrics().elidedText(name, Qt.TextElideMode.ElideMiddle, 200)
-        self.setText(f"{shown}  ▾")
+        self._fit()
+        self.updateGeometry()
         self.setToolTip(f"{self._caption}: {name}")
         self.setAccessibleName(f"{self._caption}: {name}")
+
+    def sizeHint(self) -> QSize:
+        hint, metrics = super().sizeHint(), self.fontMetrics()
+        longer = self._shortened(WIDEST)
+        more = metrics.horizontalAdvance(longer) - metrics.horizontalAdvance(self.text())
+        return QSize(hint.width() + more, hint.height())
+
+    def minimumSizeHint(self) -> QSize:
+        hint = self.sizeHint()
+        return QSize(min(hint.width(), LEAST), hint.height())
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def _fit(self) -> None:
+        """As much of the name as there is room for."""
+        short = self.sizeHint().width() - self.width() if self.isVisible() else 0
+        shown = self._shortened(WIDEST)
+        if short > 0:
+            whole = self.fontMetrics().horizontalAdvance(shown.removesuffix(ARROW))
+            shown = self._shortened(max(whole - short, 0))
+        self.setText(shown)
+
+    def _shortened(self, room: int) -> str:
+        short = self.fontMetrics().elidedText(self._name, Qt.TextElideMode.ElideMiddle, room)
+        return f"{short}{ARROW}"
 
 
 class Header(QFrame):
@@ -114,18 +148,9 @@ class Header(QFrame):
     def refresh(self) -> None:
         """Show what is open."""
         bench = self._bench
-        index = bench.index.value
-        self.area.show_name(
-            index.manifest.name
-            if index is not None
-            else self._state(bench.index, self.tr("No area"))
-        )
+        self.area.show_name(self._state(bench.index, self.tr("No area")))
+        self.encoder.show_name(self._state(bench.encoder, self.tr("No encoder")))
         encoder = bench.encoder.value
-        self.encoder.show_name(
-            encoder.name
-            if encoder is not None
-            else self._state(bench.encoder, self.tr("No encoder"))
-        )
         gpu = encoder is not None and encoder.device != "CPU"
         self._chip.set_icon("gpu" if gpu else "cpu", "muted")
         self.device.setText(encoder.device if encoder is not None else "–")
@@ -138,8 +163,8 @@ class Header(QFrame):
 
     def _state(self, slot: Slot, none: str) -> str:  # type: ignore[type-arg]
         if slot.load == Load.LOADING:
-            return self.tr("Opening {0}…").format(slot.path.stem if slot.path else "")
-        return none
+            return self.tr("Opening {0}…").format(name_of(slot.path) if slot.path else "")
+        return slot.name or none
 
     def _fill(
         self,
@@ -160,7 +185,7 @@ class Header(QFrame):
             paths.insert(0, slot.path)
         group = QActionGroup(menu)
         for path in paths:
-            entry = menu.addAction(path.name.removesuffix(f".{what}"))
+            entry = menu.addAction(name_of(path))
             entry.setToolTip(str(path))
             entry.setCheckable(True)
             entry.setChecked(path == slot.path)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 from functools import cache
-from pathlib import Path
 
 from PySide6.QtCore import QByteArray, QRect, QRectF, QSize, Qt
 from PySide6.QtGui import QColor, QIcon, QIconEngine, QPainter, QPalette, QPixmap
@@ -12,17 +12,30 @@ from PySide6.QtWidgets import QApplication
 
 from app.resources import resource
 
+log = logging.getLogger(__name__)
+
 
 @cache
-def _source(name: str) -> bytes:
-    path: Path = resource("icons", f"{name}.svg")
-    return path.read_bytes()
+def _sources() -> dict[str, bytes]:
+    """Every icon by its name, read once: the program's files may go while it runs, when it is renewed or removed."""
+    return {path.stem: path.read_bytes() for path in resource("icons").glob("*.svg")}
+
+
+@cache
+def _source(name: str) -> bytes | None:
+    svg = _sources().get(name)
+    if svg is None:
+        log.warning("there is no icon %s", name)
+    return svg
 
 
 def paint_icon(painter: QPainter, rect: QRectF, name: str, colour: QColor) -> None:
-    """Draw one icon in one colour."""
-    svg = _source(name).replace(b"currentColor", colour.name().encode())
-    QSvgRenderer(QByteArray(svg)).render(painter, rect)
+    """Draw one icon in one colour; nothing where there is none of this name."""
+    svg = _source(name)
+    if svg is None:
+        return
+    drawn = svg.replace(b"currentColor", colour.name().encode())
+    QSvgRenderer(QByteArray(drawn)).render(painter, rect)
 
 
 class _Engine(QIconEngine):

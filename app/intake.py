@@ -44,6 +44,15 @@ def welcome(data: QMimeData) -> bool:
     return any(data.hasFormat(kind) for kind in ENCODED) or _path_in(data.text()) is not None
 
 
+def name_of(path: Path) -> str:
+    """What an encoder or an index is called wherever it is shown: as its folder or its zip, without the endings."""
+    name = path.name or path.absolute().name
+    for ending in (".zip", ".encoder", INDEX_ENDING):
+        if name.lower().endswith(ending) and len(name) > len(ending):
+            name = name[: -len(ending)]
+    return name
+
+
 def encoder_of(path: Path) -> Path:
     """The encoder a file belongs to: its folder for a card, else the file itself."""
     return path.parent if path.name == CARD else path

@@ -8,12 +8,16 @@ import signal
 import sys
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 
 from PySide6.QtCore import QCoreApplication, QLibraryInfo, QLocale, Qt, QTimer, QTranslator
 from PySide6.QtWidgets import QApplication
 
 from engine import __version__
 from engine.shipped import shipped_encoder, shipped_index
+
+if TYPE_CHECKING:
+    from app.settings.preferences import Preferences
 
 log = logging.getLogger(__name__)
 SIZE = (1360, 860)
@@ -93,19 +97,31 @@ def sort_arguments(options: argparse.Namespace) -> argparse.Namespace:
 
 
 def begin(window, options: argparse.Namespace) -> None:
-    """What happens once the window stands: open encoder and area, then the photos."""
-    now = window.store.now
-    encoder = options.encoder or (Path(now.encoder) if now.encoder and not options.demo else None)
-    index = options.index or (Path(now.index) if now.index and not options.demo else None)
-    if encoder is None and index is None:
-        encoder, index = shipped_encoder(), shipped_index()
-    elif encoder is None:
-        encoder = shipped_encoder()
-    if encoder is not None or index is not None:
-        window.session.bench.open(encoder, index)
+    """What happens once the window stands: open encoder and area, then the photos. What is named goes before what
+    was open last time.
+    """
+    from app.intake import sort_paths
+
+    bench, (encoder, index) = window.session.bench, _opened_last(window.store.now, options.demo)
+    if options.encoder is not None and options.index is None:
+        bench.open(options.encoder, None, remembered=index)
+    elif options.index is not None and options.encoder is None:
+        bench.open(None, options.index, remembered=encoder)
+    elif options.encoder is not None:
+        bench.open(options.encoder, options.index)
+    elif encoder is not None or index is not None:
+        bench.open(encoder, index)
     window.workspace.welcome.load_samples()
     if options.photos:
-        window.session.add_files([path.absolute() for path in options.photos])
+        window.take(sort_paths([path.absolute() for path in options.photos]))
+
+
+def _opened_last(now: Preferences, demo: bool) -> tuple[Path | None, Path | None]:
+    """The encoder and the index of last time; those that come with the program, the first time or where asked."""
+    if demo or not (now.encoder or now.index):
+        return shipped_encoder(), shipped_index()
+    encoder = Path(now.encoder) if now.encoder else shipped_encoder()
+    return encoder, Path(now.index) if now.index else None
 
 
 def translate(application: QApplication) -> None:

@@ -14,9 +14,6 @@ from PySide6.QtGui import (
     QGuiApplication,
     QKeyEvent,
     QKeySequence,
-    QPainter,
-    QPaintEvent,
-    QPen,
     QResizeEvent,
 )
 from PySide6.QtWidgets import (
@@ -32,16 +29,19 @@ from PySide6.QtWidgets import (
 from app import intake
 from app.about import AboutDialog, about_encoder, about_index
 from app.actions import Actions
+from app.drop_hint import DropHint
 from app.header import Header
 from app.icons import application_icon
+from app.library.importing import ENDINGS
 from app.library.model import Library
+from app.notices import headline_of, remedy_of
 from app.rail import LIBRARY, LOCATE, TRAIN, Rail
 from app.results.words import coordinates
 from app.session import Session
 from app.settings.panel import SettingsPanel
 from app.settings.preferences import PreferenceStore
 from app.status import NoticeCard, NoticeList, StatusLine
-from app.theme import STEP, Theme, scaled_font, tokens_of
+from app.theme import STEP, Theme
 from app.training.model import Training
 from app.workspace import LocateActions, Workspace
 from engine.shipped import shipped_encoder, shipped_index
@@ -90,9 +90,12 @@ class MainWindow(QMainWindow):
         self.settings = SettingsPanel(session, store, theme, self)
         self.notice = NoticeCard(self)
         self.notice_list = NoticeList(session.notices, self)
-        self._drop = _DropHint(self)
+        self._drop = DropHint(self)
+        self._had_photos = False
         self._wire()
         self._refresh_actions()
+        # Not the header's first button, which Qt would take: Space would open its menu.
+        self.workspace.setFocus()
 
     def _lay_out(self) -> None:
         whole = QWidget()
@@ -133,8 +136,11 @@ class MainWindow(QMainWindow):
         session.bench.ready.connect(self._opened)
         for signal in (session.current_changed, session.answer_changed, session.compare_changed):
             signal.connect(self._refresh_actions)
-        session.photos_changed.connect(self._to_photos)
+        session.photos_changed.connect(self._photos_changed)
         self.store.changed.connect(self._preferences_changed)
+        self.store.not_kept.connect(session.notices.post_error)
+        if self.store.damage is not None:
+            QTimer.singleShot(0, self, self._tell_damage)
         self._preferences_changed()
 
     # Workspaces -------------------------------------------------------------------------------------------------
@@ -185,9 +191,32 @@ class MainWindow(QMainWindow):
         self._refresh_actions()
 
     def _to_photos(self) -> None:
-        """Give the keyboard from the rail to the candidates, where Space compares and arrows go along."""
-        if self.session.photos and self.rail.isAncestorOf(self.focusWidget() or self):
-            self.workspace.strip.setFocus()
+        """Give the keyboard to the candidates, where Space compares, unless somebody put it into the page."""
+        held = self.focusWidget() or self
+        if self.session.photos and (held is self.workspace or self.rail.isAncestorOf(held)):
+            self.workspace.take_keys()
+
+    def _photos_changed(self) -> None:
+        """The first photo gets the keyboard wherever it was; later ones leave it where it is."""
+        first = not self._had_photos
+        self._had_photos = bool(self.session.photos)
+        if first and self.session.photos and self.locating:
+            self.workspace.take_keys()
+        else:
+            self._to_photos()
+
+    def focusNextPrevChild(self, next: bool) -> bool:
+        """Go on to the next widget. What had the keyboard may be gone (a button hidden, or out of use): then Qt
+        takes the next in line, which past the end of a page is the header; the page itself gets it instead.
+        """
+        held, page = self.focusWidget(), self._pages.currentWidget()
+        lost = held is not None and not (held.isVisible() and held.isEnabled())
+        moved = super().focusNextPrevChild(next)
+        if lost and page is not None and held is not None and self._pages.isAncestorOf(held):
+            now = self.focusWidget()
+            if now is None or not page.isAncestorOf(now):
+                page.setFocus()
+        return moved
 
     def _live_changed(self) -> None:
         live = bool(self.training.live)
@@ -248,7 +277,7 @@ class MainWindow(QMainWindow):
         )
         if names:
             self.store.change(folder=str(Path(names[0]).parent))
-            self.session.add_files([Path(name) for name in names])
+            self.take(intake.sort_paths([Path(name) for name in names]))
 
     def take(self, arrived: intake.Arrived) -> None:
         """Use what was dropped or pasted; in the Library it is added to that."""
@@ -260,10 +289,14 @@ class MainWindow(QMainWindow):
         index = arrived.indexes[-1] if arrived.indexes else None
         if encoder is not None or index is not None:
             self.session.bench.open(encoder, index)
-        if arrived.files:
-            self.session.add_files(arrived.files)
+        weights = [path for path in arrived.files if _are_weights(path)]
+        photos = [path for path in arrived.files if path not in weights]
+        if photos:
+            self.session.add_files(photos)
         if arrived.pictures:
             self.session.add(list(arrived.pictures))
+        if weights:
+            self._import(weights[-1])
         if arrived.empty and arrived.addresses:
             self.session.notices.post(
                 "warning",
@@ -276,6 +309,18 @@ class MainWindow(QMainWindow):
             )
         elif arrived.empty:
             self.session.notices.post("warning", self.tr("There is no picture in what was pasted."))
+
+    def _import(self, checkpoint: Path) -> None:
+        """Weights are no photo: offer to make an encoder of them."""
+        self.show_workspace(LIBRARY)
+        self.library.show("import")
+        self.shelves.imports.set_checkpoint(checkpoint)
+        self.session.notices.post(
+            "info",
+            self.tr("{0}: these are a network's weights. Imported, they become an encoder.").format(
+                checkpoint.name
+            ),
+        )
 
     def _to_library(self, arrived: intake.Arrived) -> bool:
         """Whether what was dropped belonged there; photos do not."""
@@ -351,17 +396,19 @@ class MainWindow(QMainWindow):
 
     def show_about(self, what: str) -> None:
         """A page about the open encoder or area."""
-        encoder, index = self.session.bench.encoder.value, self.session.bench.index.value
-        if what == "encoder" and encoder is not None:
-            AboutDialog(encoder.name, about_encoder(encoder), self).open()
-        elif what == "index" and index is not None:
-            AboutDialog(index.manifest.name, about_index(index), self).open()
+        bench = self.session.bench
+        if what == "encoder" and bench.encoder.value is not None:
+            AboutDialog(bench.encoder.name, about_encoder(bench.encoder.value), self).open()
+        elif what == "index" and bench.index.value is not None:
+            AboutDialog(bench.index.name, about_index(bench.index.value), self).open()
 
     # Keeping up -------------------------------------------------------------------------------------------------
 
     def _refresh_actions(self) -> None:
         answered = self.session.candidate is not None and self.locating
-        for action in (self.actions_.copy, self.actions_.export, self.actions_.compare):
+        actions = self.actions_
+        needing = (actions.copy, actions.export, actions.compare)
+        for action in (*needing, actions.following, actions.previous):
             action.setEnabled(answered)
         self.actions_.compare.setChecked(self.session.comparing)
         self.actions_.remove.setEnabled(self.session.current is not None and self.locating)
@@ -380,6 +427,11 @@ class MainWindow(QMainWindow):
             encoders.append(self.demo[0])
             indexes.append(self.demo[1])
         self.session.bench.known = (tuple(encoders), tuple(indexes))
+
+    def _tell_damage(self) -> None:
+        damage = self.store.damage
+        if damage is not None:
+            self.session.notices.post("warning", headline_of(damage), remedy_of(damage))
 
     # Events -----------------------------------------------------------------------------------------------------
 
@@ -411,7 +463,7 @@ class MainWindow(QMainWindow):
             super().keyPressEvent(event)
         elif event.key() == Qt.Key.Key_Space and session.result is not None:
             self.toggle_compare()
-        elif session.comparing and event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
+        elif session.result is not None and event.key() in (Qt.Key.Key_Left, Qt.Key.Key_Right):
             session.step(1 if event.key() == Qt.Key.Key_Right else -1)
         elif event.matches(QKeySequence.StandardKey.Copy):
             self.copy_coordinates()
@@ -440,32 +492,6 @@ class MainWindow(QMainWindow):
         event.accept()
 
 
-class _DropHint(QWidget):
-    """Laid over the window while something is dragged over it."""
-
-    def __init__(self, parent: QWidget) -> None:
-        super().__init__(parent)
-        self.setAttribute(Qt.WidgetAttribute.WA_TransparentForMouseEvents)
-        self._words = ""
-        self.hide()
-
-    def cover(self, words: str) -> None:
-        """Show it over everything."""
-        self._words = words
-        parent = self.parentWidget()
-        assert parent is not None
-        self.setGeometry(parent.rect())
-        self.show()
-        self.raise_()
-
-    def paintEvent(self, event: QPaintEvent) -> None:
-        tokens = tokens_of(self)
-        painter = QPainter(self)
-        painter.setRenderHint(QPainter.RenderHint.Antialiasing)
-        painter.fillRect(self.rect(), tokens.colour("window", 190))
-        painter.setPen(QPen(tokens.colour("accent"), 3, Qt.PenStyle.DashLine))
-        painter.drawRoundedRect(self.rect().adjusted(12, 12, -12, -12), 8, 8)
-        painter.setFont(scaled_font(self, "large", bold=True))
-        painter.setPen(tokens.colour("text"))
-        painter.drawText(self.rect(), Qt.AlignmentFlag.AlignCenter, self._words)
-        painter.end()
+def _are_weights(path: Path) -> bool:
+    """Whether it is a checkpoint by its name; a mere ``.tar`` is more likely an archive of photos."""
+    return path.name.lower().removesuffix(".tar").endswith(ENDINGS)

@@ -92,8 +92,8 @@ class StatusLine(QFrame):
         """Say the last fact, and who answers."""
         encoder, index = self._bench.encoder.value, self._bench.index.value
         names = [
-            encoder.name if encoder is not None else self.tr("no encoder"),
-            index.manifest.name if index is not None else self.tr("no area"),
+            self._bench.encoder.name or self.tr("no encoder"),
+            self._bench.index.name or self.tr("no area"),
             encoder.device if encoder is not None else "",
         ]
         self.who.setText(" · ".join(name for name in names if name))

@@ -99,11 +99,12 @@ QLineEdit:disabled, QSpinBox:disabled, QDoubleSpinBox:disabled {
 QAbstractSpinBox QLineEdit, QAbstractSpinBox QLineEdit:focus {
     border: none; padding: 0 6px; margin: 0; background: transparent; border-radius: 0;
 }
+/* No buttons to press: of no height. Their widths are the room beside the number, which no padding gives here. */
 QAbstractSpinBox::up-button {
-    subcontrol-origin: border; subcontrol-position: top right; width: 0px; border: none;
+    subcontrol-origin: border; subcontrol-position: top right; width: 7px; height: 0px; border: none;
 }
 QAbstractSpinBox::down-button {
-    subcontrol-origin: border; subcontrol-position: bottom right; width: 0px; border: none;
+    subcontrol-origin: border; subcontrol-position: bottom left; width: 7px; height: 0px; border: none;
 }
 QRadioButton, QCheckBox { spacing: 8px; padding: 3px; border: 1px solid transparent; border-radius: 4px; }
 QRadioButton:focus, QCheckBox:focus { border-color: $accent; }
@@ -147,6 +148,10 @@ QScrollBar::add-page, QScrollBar::sub-page { background: transparent; }
 QProgressBar { background: $line; border: none; border-radius: 2px; max-height: 4px; min-height: 4px; }
 QProgressBar::chunk { background: $accent; border-radius: 2px; }
 
+.QListView, QComboBox QAbstractItemView, QAbstractItemView[place="popup"] {
+    background: $raised; color: $text; border: 1px solid $line_strong; outline: none;
+    selection-background-color: $accent_soft; selection-color: $text;
+}
 QSplitter::handle { background: $line; }
 QSplitter::handle:hover { background: $accent; }
 QListWidget { outline: none; }

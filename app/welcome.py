@@ -152,8 +152,9 @@ class Welcome(QFrame):
             )
         )
         self._column.addLayout(self._steps())
-        self._samples_title = label(self.tr("Or try one of these"), bold=True)
+        self._samples_title = label(bold=True, wrap=True)
         self._samples_title.hide()
+        self.say_samples(at_home=True)
         self._column.addSpacing(2 * STEP)
         self._column.addWidget(self._samples_title)
         self._grid = QGridLayout()
@@ -219,6 +220,13 @@ class Welcome(QFrame):
         self._jobs.start(
             "", lambda report: _samples(), done=self._show_samples, lane="view", quiet=True
         )
+
+    def say_samples(self, *, at_home: bool) -> None:
+        """Offer the samples; they are found nowhere but in the demo's town, so that is said where another is open."""
+        words = self.tr("Or try one of these")
+        if not at_home:
+            words = self.tr("Or try one of these, taken in Port Nemo, the town of the demo")
+        self._samples_title.setText(words)
 
     def _show_samples(self, samples: list[Sample]) -> None:
         self._cards = [SampleCard(sample) for sample in samples]

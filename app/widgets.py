@@ -139,7 +139,7 @@ def tool_button(
     button.setToolButtonStyle(style.ToolButtonTextBesideIcon if text else style.ToolButtonIconOnly)
     if kind:
         button.setProperty("kind", kind)
-    name = action.text().replace("&", "")
+    name = action.text().partition("\t")[0].replace("&", "")  # after the tab: the key, for menus
     button.setAccessibleName(name)
     button.setFocusPolicy(Qt.FocusPolicy.StrongFocus)
     return button

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from PySide6.QtCore import Qt, Signal
-from PySide6.QtGui import QAction
+from PySide6.QtGui import QAction, QResizeEvent
 from PySide6.QtWidgets import QFrame, QHBoxLayout, QSplitter, QStackedWidget, QVBoxLayout, QWidget
 
 from app.bench import Load
+from app.intake import name_of
 from app.map.view import MapView
 from app.notices import headline_of, remedy_of
 from app.photo.panel import PhotoPanel
@@ -24,6 +25,19 @@ from app.session import Session
 from app.theme import STEP
 from app.welcome import Welcome
 from app.widgets import StateCard, rule
+from engine.shipped import shipped_index
+
+LEAST_MAP = 180  # pixels across
+
+
+class _Split(QSplitter):
+    """Tells when it has another size."""
+
+    resized = Signal()
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self.resized.emit()
 
 
 class LocateActions:
@@ -52,6 +66,7 @@ class Workspace(QWidget):
         self._session = session
         self._has_demo = has_demo
         self._shown_result: object = None
+        self._divided = False  # by somebody, at the bar between photo and map
         self._clicked_on_map = False
         self.tray = Tray(session)
         self.welcome = Welcome(session.jobs, actions.open_photos)
@@ -59,6 +74,7 @@ class Workspace(QWidget):
         self.compare = CompareView(session, actions.compare)
         self.map = MapView()
         self.tile = TileView(320)
+        self.tile.setMinimumSize(64, 64)
         self.answer = AnswerBar(session, actions.export)
         self.strip = FilmStrip(session)
         self.detail = CandidateDetail(session, actions.copy, actions.compare)
@@ -82,7 +98,7 @@ class Workspace(QWidget):
         self._refresh_area()
 
     def _lay_out(self) -> None:
-        self._split = QSplitter(Qt.Orientation.Horizontal)
+        self._split = _Split(Qt.Orientation.Horizontal)
         self._split.setHandleWidth(1)
         self._split.setChildrenCollapsible(False)
         self._split.addWidget(self._left)
@@ -90,7 +106,9 @@ class Workspace(QWidget):
         self._split.setStretchFactor(0, 1)
         self._split.setStretchFactor(1, 1)
         self._split.setSizes([500, 500])
-        self._right.setMinimumWidth(180)
+        self._right.setMinimumWidth(LEAST_MAP)
+        self._split.resized.connect(self._divide)
+        self._split.splitterMoved.connect(self._bar_moved)
         self._foot = QFrame()
         self._foot.setProperty("place", "panel")
         foot = QVBoxLayout(self._foot)
@@ -149,17 +167,39 @@ class Workspace(QWidget):
         photos = bool(self._session.photos)
         comparing = photos and self._session.comparing
         page = self.compare if comparing else self.photo if photos else self.welcome
-        if self._left.currentWidget() is not page:
+        before = self._left.currentWidget()
+        if before is not page:
             self._left.setCurrentWidget(page)
-            wide = self.width()
-            self._split.setSizes([wide * 3, wide] if comparing else [wide, wide])
+            self._divided = False
+            self._divide()
             self.tile.setVisible(comparing and not self._of_photos())
             self._side.setSizes([1, 1])
             if comparing:
                 self.compare.strips.setFocus()
         self._tray_frame.setVisible(photos and not comparing)
         self._foot.setVisible(photos)
+        if photos and page is not before and before is self.compare:
+            self.take_keys()  # so that Space compares again
         self._refresh_tile()
+
+    def _divide(self) -> None:
+        """Share the width between photo and map: halves, but all that is said of the photo where there is room for
+        it, and most of it to a comparison. Once somebody has moved the bar between them, it is theirs.
+        """
+        if self._divided:
+            return
+        wide, shown = self._split.width() - self._split.handleWidth(), self._left.currentWidget()
+        left = wide * 3 // 4 if shown is self.compare else wide // 2
+        if shown is self.photo:
+            left = max(left, min(self.photo.facts.whole_width, wide - LEAST_MAP))
+        self._split.setSizes([left, wide - left])
+
+    def _bar_moved(self) -> None:
+        self._divided = True
+
+    def take_keys(self) -> None:
+        """Have the keyboard where Space compares and arrows go along: at the candidates, else at the photos."""
+        (self.strip if self._frames.isVisibleTo(self) else self.tray).setFocus()
 
     def _of_photos(self) -> bool:
         """Whether one's photo is compared with photos; there is no tile to look at then."""
@@ -171,6 +211,7 @@ class Workspace(QWidget):
         bench = self._session.bench
         index, encoder = bench.index, bench.encoder
         self._frames.setVisible(bench.pair is not None or bench.loading)
+        self.welcome.say_samples(at_home=index.path is None or index.path == shipped_index())
         if index.value is not None and index.value is not self._shown_index():
             self._index_on_map = index.value
             self.map.set_index(index.value)
@@ -182,7 +223,7 @@ class Workspace(QWidget):
         demo = [(self.tr("Open the demo"), self.demo_asked.emit)] if self._has_demo() else []
         back = [(self.tr("Go back"), bench.go_back)] if bench.last_good is not None else []
         if bench.loading:
-            name = (index.path or encoder.path or Path("…")).stem
+            name = name_of(index.path or encoder.path or Path("…"))
             self._card.say("area", self.tr("Opening {0}…").format(name))
         elif encoder.error is not None and encoder.load == Load.FAILED:
             opener = (self.tr("Open another encoder…"), self.open_encoder_asked.emit)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 
 from PySide6.QtCore import QSize, Qt, Signal
-from PySide6.QtGui import QFont
+from PySide6.QtGui import QFocusEvent, QFont, QResizeEvent
 from PySide6.QtWidgets import (
     QFrame,
     QGridLayout,
@@ -116,11 +115,42 @@ class _Link(ElidedButton):
         return QSize(width, super().sizeHint().height())
 
 
+class _LongLine(QLineEdit):
+    """A text that may be longer than its line: it loses its middle until somebody is in it, to select and copy."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self._whole = text
+        self.setReadOnly(True)
+        self.setAccessibleDescription(text)
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        super().resizeEvent(event)
+        self._fit()
+
+    def focusInEvent(self, event: QFocusEvent) -> None:
+        self.setText(self._whole)
+        super().focusInEvent(event)
+
+    def focusOutEvent(self, event: QFocusEvent) -> None:
+        super().focusOutEvent(event)
+        if (
+            event.reason() != Qt.FocusReason.PopupFocusReason
+        ):  # its own menu copies what is selected
+            self._fit()
+
+    def _fit(self) -> None:
+        if self.hasFocus():
+            return
+        room = self.contentsRect().width() - 2 * STEP
+        middle = Qt.TextElideMode.ElideMiddle
+        self.setText(self.fontMetrics().elidedText(self._whole, middle, max(room, 6 * STEP)))
+        self.setCursorPosition(0)
+
+
 def _value(row: Row) -> QWidget:
     if max(map(len, row.text.split()), default=0) >= LONG:
-        line = QLineEdit(row.text)
-        line.setReadOnly(True)
-        line.setCursorPosition(len(row.text) if os.sep in row.text else 0)  # paths by their ends
+        line = _LongLine(row.text)
         line.setTextMargins(-3, 0, 0, 0)
         line.setAccessibleName(row.name)
         line.setProperty("kind", "text")

@@ -244,12 +244,16 @@ class ImportPage(QWidget):
             self._at_work = False
             self.refresh()
 
-        def done(brought: work.Brought) -> None:
+        def done(made: tuple[work.Brought, float | None]) -> None:
+            brought, apart = made
             over()
             self._path = None
             self.file.setText(self.tr("None chosen. You can also drop it here."))
             self.name.clear()
-            self._library.brought(brought)
+            words = self.tr("Its graphs differ from the network by {0} at most.")
+            self._library.brought(
+                brought, words.format(f"{apart:.1g}") if apart is not None else ""
+            )
 
         def failed(error: NadirError) -> None:
             over()

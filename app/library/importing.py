@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from engine.errors import NadirError
 from engine.progress import Report, part
 
 ENDINGS = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".npz")
+
+_SCRATCH = ".importing-"
+_DIFFERS = re.compile(r"differs from the network by (\d[\d.]*(?:e[+-]?\d+)?) at most")
 
 
 @dataclass(frozen=True)
@@ -47,27 +51,36 @@ def import_command(python: Path, wanted: Import, out: Path) -> list[str]:
     return command
 
 
-def import_checkpoint(python: Path, wanted: Import, root: Path, report: Report) -> work.Brought:
+def import_checkpoint(
+    python: Path, wanted: Import, root: Path, report: Report
+) -> tuple[work.Brought, float | None]:
     """Make an encoder of a checkpoint, check it, and give it its place in the library.
+
+    Returns:
+        Where it is, and how far its graphs are from the network: the largest difference of any number of their output;
+        None where that was not said.
 
     Raises:
         NadirError: it is nobody's that is known, it does not fit, or the library cannot be written.
     """
-    last = ""
+    last, apart = "", []
 
     def said(line: str) -> None:
         nonlocal last
-        last = line.strip()[:120]
+        if (told := _DIFFERS.search(line)) is not None:
+            apart.append(float(told[1]))
+        # Where it is made is nobody's business: it is moved when it is whole.
+        last = re.sub(rf"\S*{re.escape(_SCRATCH)}[^/\\]*[/\\]", "", line).strip()[:120]
 
     try:
         root.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".importing-", dir=root) as folder:
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=root) as folder:
             out = Path(folder) / f"{wanted.name}.encoder"
             command = import_command(python, wanted, out)
             told = part(report, 0.0, 0.9)
             for _ in run_tool(command, lambda *_: told(0, 0, last), said=said):
                 pass
-            return work.bring_in(out, root, report)
+            return work.bring_in(out, root, report), max(apart, default=None)
     except OSError as error:
         raise NadirError(
             f"the library cannot be written ({error.strerror})", root, "Check the disk"

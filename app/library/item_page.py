@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 from PySide6.QtCore import Qt, QUrl, Signal
@@ -126,8 +127,8 @@ class ItemPage(QScrollArea):
             self.problem.say(
                 self.tr("This index is not finished."),
                 self.tr(
-                    "It was begun on the command line. Continue with: nadir index build --resume"
-                ),
+                    "It was begun on the command line. Continue with: nadir index build {0} --resume"
+                ).format(shlex.quote(str(entry.path))),
             )
         self.card.show_sections(sections(entry, self._library))
         self._refresh_buttons()

@@ -1,21 +1,23 @@
-"""The observable state of the Library workspace: what there is, what is looked at, what is being built.
+"""The observable state of the Library workspace: what there is, and what is looked at.
 
-No widgets here. The disk is looked at by jobs in a lane of their own; what they saw is taken over on the UI thread.
+What is being built is :class:`app.library.build_list.BuildList`'s; here it is one of the entries. No widgets here. The
+disk is looked at by jobs in a lane of their own; what they saw is taken over on the UI thread.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from PySide6.QtCore import QObject, QStandardPaths, QTimer, Signal
+from PySide6.QtCore import QObject, QStandardPaths, Signal
 
+from app.intake import name_of
 from app.jobs import Jobs
-from app.library import builds, work
-from app.library.builds import Build, Plan, State
+from app.library import work
+from app.library.build_list import BuildList
+from app.library.builds import Build, Plan
 from app.notices import Notices
 from app.session import Session
 from app.settings.preferences import PreferenceStore
@@ -25,7 +27,6 @@ from engine.shipped import resources
 if TYPE_CHECKING:
     from engine.library import Check, Item, Kind
 
-WATCH_MS = 500
 SCAN, CHECK = "library-scan", "library-check"
 
 Page = Literal["item", "new", "import"]
@@ -74,20 +75,22 @@ class Library(QObject):
         self.jobs: Jobs = session.jobs
         self.notices: Notices = session.notices
         self.entries: list[Entry] = []
-        self.builds: list[Build] = []
         self.chosen: Path | None = None
         self.page: Page = "item"
         self.loaded = False
+        self.imported: dict[Path, str] = {}  # what imports of this session found out
         self.busy: dict[Path, str] = {}  # what is being done with an item, by its path
-        self._opened = self._looking = False
-        self._live = False
-        self._names: Counter[tuple[str, str]] = Counter()
-        self._counted: list[Entry] | None = None  # the entries whose names these are
+        self._opened = False
         self._root = self.root
         self._wanted: Path | None = None  # to be chosen once it has been seen
-        self._watch = QTimer(self)
-        self._watch.setInterval(WATCH_MS)
-        self._watch.timeout.connect(self._look)
+        self.building = BuildList(self.jobs, self.notices, self.busy, self)
+        self.building.begun.connect(self._begun)
+        self.building.begun.connect(self.begun)
+        self.building.build_changed.connect(self.build_changed)
+        self.building.busy_changed.connect(self.entry_changed)
+        self.building.live_changed.connect(self.live_changed)
+        self.building.discarded.connect(self._discarded)
+        self.building.finished.connect(self.refresh)
         session.bench.ready.connect(self._bench_ready)
         store.changed.connect(self._preferences_changed)
 
@@ -97,37 +100,34 @@ class Library(QObject):
         return Path(self.store.now.library) if self.store.now.library else default_root()
 
     @property
+    def builds(self) -> list[Build]:
+        """The builds at work, and those that wait to be gone on with."""
+        return self.building.builds
+
+    @property
     def live(self) -> list[Build]:
         """Builds at work."""
-        return [build for build in self.builds if build.live]
+        return self.building.live
+
+    def build_of(self, path: Path | None) -> Build | None:
+        """The build whose index grows at a path."""
+        return self.building.of(path)
 
     def of(self, path: Path | None) -> Entry | None:
         """The entry that lies at a path."""
         return next((entry for entry in self.entries if entry.path == path), None)
 
     def title(self, entry: Entry) -> str:
-        """What an entry is called: its own name, or its folder's where several have that name."""
-        if self._counted is not self.entries:
-            self._counted = self.entries
-            self._names = Counter((e.item.kind, e.item.name) for e in self.entries)
-        if self._names[entry.item.kind, entry.item.name] < 2:
-            return entry.item.name
-        return entry.path.name.removesuffix(".zip").removesuffix(f".{entry.item.kind}")
-
-    def build_of(self, path: Path | None) -> Build | None:
-        """The build whose index grows at a path."""
-        return next((build for build in self.builds if build.out == path), None)
+        """What an entry is called."""
+        return name_of(entry.path)
 
     def listed(self, kind: Kind) -> list[Entry]:
         """Entries of one kind: those being built first, then by name."""
         found = [entry for entry in self.entries if entry.item.kind == kind]
         return sorted(
-            found, key=lambda e: (not self._unfinished(e.path), self.title(e).casefold(), e.path)
+            found,
+            key=lambda e: (not self.building.unfinished(e.path), self.title(e).casefold(), e.path),
         )
-
-    def _unfinished(self, path: Path) -> bool:
-        build = self.build_of(path)
-        return build is not None and build.state != State.DONE
 
     def encoder_for(self, hash_: str) -> Entry | None:
         """The encoder of this hash, where there is one."""
@@ -148,36 +148,17 @@ class Library(QObject):
 
     def wake(self) -> None:
         """At the window's start: see whether a build of an earlier window is at work, or waits."""
-        root = self.root
-        self.jobs.start(
-            "",
-            lambda report: builds.find_builds(root),
-            done=self._woken,
-            lane="watch",
-            quiet=True,
-        )
-
-    def _woken(self, found: list[Build]) -> None:
-        if self._opened or not found:
-            return
-        self._take_builds(found)
-        for build in found:
-            if build.live:
-                self.notices.post("info", self.tr("“{0}” is still being built.").format(build.name))
-            elif build.state in (State.BROKEN_OFF, State.FAILED):
-                words = self.tr("The index “{0}” is not finished.").format(build.name)
-                self.notices.post("warning", words, self.tr("Go on with it in the Library."))
+        self.building.wake(self.root)
 
     def open(self) -> None:
         """The workspace is looked at."""
         self._opened = True
-        self._watch.start()
+        self.building.open()
         self.refresh()
 
     def leave(self) -> None:
         """The workspace is not looked at any more."""
-        if not self.live:
-            self._watch.stop()
+        self.building.leave()
 
     def refresh(self) -> None:
         """Look at the disk anew."""
@@ -203,7 +184,7 @@ class Library(QObject):
                 "library" if item.path.parent == self.root else "elsewhere"
             )
             entries.append(Entry(item, home, stock.checks.get(str(item.path))))  # type: ignore[arg-type]
-        self._take_builds(stock.builds)
+        self.building.take(stock.builds)
         changed = entries != self.entries or not self.loaded
         self.entries, self.loaded = entries, True
         if changed:
@@ -217,21 +198,10 @@ class Library(QObject):
             first = first or next(iter(self.listed("encoder")), None)
             self.choose(first.path if first is not None else None)
 
-    def _take_builds(self, found: list[Build]) -> None:
-        known = {build.folder: build for build in self.builds}
-        for build in found:
-            if build.folder not in known:
-                self.builds.append(build)
-                if build.state == State.DONE:  # while no window was there to see it
-                    self._became(build)
-        there = {build.folder for build in found}
-        self.builds = [b for b in self.builds if b.folder in there or b.alive]
-        self._tell_live()
-
     def _preferences_changed(self) -> None:
         if self.root != self._root:
             self._root = self.root
-            self.builds = self.live
+            self.building.forget(lambda build: not build.live)
             if self._opened:
                 self.refresh()
 
@@ -271,9 +241,15 @@ class Library(QObject):
                 lane="library",
             )
 
-    def brought(self, brought: work.Brought) -> None:
-        """Something was brought in: tell, and look at it."""
+    def brought(self, brought: work.Brought, imported: str = "") -> None:
+        """Something was brought in: tell, and look at it.
+
+        Args:
+            imported: what its import has found out.
+        """
         name = brought.path.name
+        if imported:
+            self.imported[brought.path] = imported
         if brought.how == "there":
             self.notices.post("info", self.tr("{0} was in the library already.").format(name))
         elif brought.how == "listed":
@@ -282,7 +258,8 @@ class Library(QObject):
                 self.tr("{0} does not hold its imagery, so it stays where it is.").format(name),
             )
         else:
-            self.notices.post("info", self.tr("{0} was checked and added.").format(name))
+            words = self.tr("{0} was checked and added.").format(name)
+            self.notices.post("info", words, imported)
         self._wanted = brought.path
         self.refresh()  # which chooses it, too
         self.installed.emit(brought.path)
@@ -325,7 +302,7 @@ class Library(QObject):
 
         def done(_: object) -> None:
             self.entries = [e for e in self.entries if e.path != path]
-            self.builds = [b for b in self.builds if b.out != path]
+            self.building.forget(lambda build: build.out == path)
             self._over(path)
             self.changed.emit()
             self.refresh()
@@ -391,29 +368,21 @@ class Library(QObject):
 
     def begin(self, plan: Plan, tiles: int) -> None:
         """Start building an index."""
-        root = self.root
-        out = root / f"{plan.name}.index"
-        self._act(
-            out,
-            self.tr("Starting {0}").format(plan.name),
-            lambda: builds.begin(root, plan, tiles),
-            self._begun,
-        )
+        self.building.begin(self.root, plan, tiles)
 
     def resume(self, build: Build) -> None:
         """Go on with a build."""
-        self._act(
-            build.out,
-            self.tr("Starting {0}").format(build.name),
-            lambda: builds.resume(build),
-            self._begun,
-        )
+        self.building.resume(build)
+
+    def pause(self, build: Build) -> None:
+        """Have a build finish what it is at, and end."""
+        self.building.pause(build)
+
+    def discard(self, build: Build) -> None:
+        """Give a build up, and delete what it has made."""
+        self.building.discard(build)
 
     def _begun(self, build: Build) -> None:
-        self.builds = [other for other in self.builds if other.folder != build.folder]
-        self.builds.append(build)
-        self._wanted = build.out
-        self._watch.start()
         if self.of(build.out) is None:
             from engine.library import Item
 
@@ -422,122 +391,8 @@ class Library(QObject):
             self.changed.emit()
         self._wanted = None
         self.choose(build.out)
-        self.begun.emit(build)
-        self.build_changed.emit(build)
-        self._tell_live()
 
-    def pause(self, build: Build) -> None:
-        """Have a build finish what it is at, and end."""
-        self._act(
-            build.out,
-            self.tr("Pausing {0}").format(build.name),
-            lambda: builds.pause(build),
-            lambda _: self._look(),
-        )
-
-    def discard(self, build: Build) -> None:
-        """Give a build up, and delete what it has made."""
-
-        def done(_: object) -> None:
-            self.builds = [other for other in self.builds if other is not build]
-            self.entries = [e for e in self.entries if e.path != build.out]
-            self.changed.emit()
-            self._tell_live()
-            self.refresh()
-
-        self._act(
-            build.out,
-            self.tr("Deleting {0}").format(build.name),
-            lambda: builds.discard(build),
-            done,
-        )
-
-    def _act(
-        self, out: Path, title: str, act: Callable[[], object], done: Callable[..., None]
-    ) -> None:
-        if out in self.busy:
-            return
-        self.busy[out] = title
-        self.entry_changed.emit(out)
-
-        def over(value: object) -> None:
-            self._over(out)
-            done(value)
-
-        def failed(error: NadirError) -> None:
-            self._over(out)
-            self.notices.post_error(error)
-
-        self.jobs.start(
-            title,
-            lambda report: act(),
-            done=over,
-            failed=failed,
-            cancelled=lambda: self._over(out),
-            lane="library",
-            quiet=True,
-        )
-
-    # Watching ---------------------------------------------------------------------------------------------------
-
-    def _look(self) -> None:
-        if self._looking or not self.builds:
-            return
-        self._looking = True
-        watched = [build for build in self.builds if build.state != State.DONE]
-
-        def work_(report: object) -> list[tuple[Build, builds.Look]]:
-            return [(build, build.look()) for build in watched]
-
-        def over() -> None:
-            self._looking = False
-
-        self.jobs.start(
-            "",
-            work_,
-            done=self._seen,
-            failed=lambda error: over(),
-            cancelled=over,
-            lane="watch",
-            quiet=True,
-        )
-
-    def _seen(self, seen: list[tuple[Build, builds.Look]]) -> None:
-        self._looking = False
-        for build, look in seen:
-            if build not in self.builds:
-                continue
-            before = build.state
-            if not build.take(look):
-                continue
-            self.build_changed.emit(build)
-            if before != build.state:
-                self._became(build)
-        self._tell_live()
-
-    def _became(self, build: Build) -> None:
-        if build.state == State.DONE:
-            self.notices.post("info", self.tr("“{0}” is built.").format(build.name))
-            self.jobs.start(
-                "",
-                lambda report: builds.put_away(build),
-                done=lambda _: self._put_away(build),
-                lane="watch",
-                quiet=True,
-            )
-        elif build.state == State.FAILED:
-            from app.library.words import why_failed
-
-            headline, remedy = why_failed(build)
-            self.notices.post("error", f"{build.name}: {headline}", remedy, quiet=True)
-
-    def _put_away(self, build: Build) -> None:
-        self.refresh()  # which finds the index whole, and the build gone
-
-    def _tell_live(self) -> None:
-        live = bool(self.live)
-        if live != self._live:
-            self._live = live
-            if live:
-                self._watch.start()
-            self.live_changed.emit()
+    def _discarded(self, build: Build) -> None:
+        self.entries = [e for e in self.entries if e.path != build.out]
+        self.changed.emit()
+        self.refresh()

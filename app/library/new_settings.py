@@ -26,17 +26,24 @@ class SettingsChooser(QObject):
         super().__init__(form)
         self._library, self._form = library, form
         self.encoder: Entry | None = None
+        self._opened: Path | None = None
+        self._by_hand = False  # an encoder that was chosen stays, whatever is opened
         self.layout = "auto"
         form.encoder.picked.connect(self._encoder_picked)
         form.extents.textChanged.connect(lambda _: self.changed.emit())
         form.stride.valueChanged.connect(lambda _: self.changed.emit())
         form.layout_choice.picked.connect(self._layout_picked)
         library.changed.connect(self.fill_encoders)
+        library.session.bench.changed.connect(self._bench_changed)
         self.fill_encoders()
         self._fill_layouts()
 
+    def _bench_changed(self) -> None:
+        if self._library.session.bench.encoder.path != self._opened:
+            self.fill_encoders()
+
     def fill_encoders(self) -> None:
-        """Offer the encoders that work."""
+        """Offer the encoders that work; the one that is open is taken until another is chosen by hand."""
         library, form = self._library, self._form
         good = [
             entry
@@ -50,10 +57,14 @@ class SettingsChooser(QObject):
             words = ", ".join(map(metres, card.tile_extents_m))
             options.append(Option(str(entry.path), library.title(entry), words, card.training.data))
         form.encoder.set_entries([(self.tr("In the library"), options)])
-        if self.encoder is None or self.encoder.path not in [entry.path for entry in good]:
-            opened = library.session.bench.encoder.path
-            first = next((entry for entry in good if entry.path == opened), None)
-            self.encoder = first or next(iter(good), None)
+        here = {entry.path: entry for entry in good}
+        chosen = here.get(self.encoder.path) if self.encoder is not None else None
+        self._opened = library.session.bench.encoder.path
+        opened = here.get(self._opened or Path())
+        if chosen is None or (not self._by_hand and opened is not None):
+            chosen = opened or chosen or next(iter(good), None)
+        before, self.encoder = self.encoder, chosen
+        if (before and before.path) != (chosen and chosen.path):
             self.changed.emit()
         if self.encoder is not None:
             form.encoder.show_entry(str(self.encoder.path), library.title(self.encoder))
@@ -61,7 +72,7 @@ class SettingsChooser(QObject):
             form.encoder.show_entry("", self.tr("None: add an encoder first"))
 
     def _encoder_picked(self, value: str) -> None:
-        self.encoder = self._library.of(Path(value))
+        self.encoder, self._by_hand = self._library.of(Path(value)), True
         self.fill_encoders()
         self.changed.emit()
 
@@ -106,7 +117,8 @@ class SettingsChooser(QObject):
     def give(self, plan: Plan) -> None:
         """Take what was chosen before."""
         chosen = self._library.of(Path(plan.encoder))
-        self.encoder = chosen if chosen is not None else self.encoder
+        if chosen is not None:
+            self.encoder, self._by_hand = chosen, True
         self.layout = plan.layout if plan.layout in LAYOUTS else "auto"
         self._form.extents.setText(", ".join(f"{extent:g}" for extent in plan.extents_m))
         self._form.stride.setValue(plan.stride_m or 0.0)

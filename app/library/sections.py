@@ -117,7 +117,7 @@ def sections(entry: Entry, library: Library) -> list[Section]:
     build = library.build_of(item.path)
     if build is not None and build.state != State.DONE:
         found.append(_asked(build, library))
-    found.append(_files(entry))
+    found.append(_files(entry, library))
     return [section for section in found if not section.empty]
 
 
@@ -262,10 +262,10 @@ def _encoder_sections(card: Card, library: Library, hash_: str) -> list[Section]
         *tiles,
         Row(translate("Library", "Descriptor"), _descriptor(card)),
         Row(
-            translate("Library", "Fields of view"),
-            translate("Library", "{0}° to {1}°").format(f"{fov[0]:.0f}", f"{fov[1]:.0f}")
-            if fov
-            else "",
+            translate("Library", "Field of view")
+            if fov and round(fov[0]) == round(fov[1])
+            else translate("Library", "Fields of view"),
+            _degrees(fov) if fov else "",
         ),
         Row(translate("Library", "Confidence"), calibrated),
     ]
@@ -291,6 +291,13 @@ def _encoder_sections(card: Card, library: Library, hash_: str) -> list[Section]
         ),
         Section(translate("Library", "Indexes made with it"), indexes, () if indexes else none),
     ]
+
+
+def _degrees(fov: tuple[float, float]) -> str:
+    low, high = (f"{angle:.0f}" for angle in fov)
+    if low == high:
+        return translate("Library", "{0}°").format(low)
+    return translate("Library", "{0}° to {1}°").format(low, high)
 
 
 def _descriptor(card: Card) -> str:
@@ -373,7 +380,7 @@ def _share(value: Any) -> str:
     return f"{100 * value:.1f}\N{NO-BREAK SPACE}%"
 
 
-def _files(entry: Entry) -> Section:
+def _files(entry: Entry, library: Library) -> Section:
     item = entry.item
     home = {
         "library": translate("Library", "in your library"),
@@ -390,6 +397,7 @@ def _files(entry: Entry) -> Section:
         rows.append(Row(translate("Library", "Made by"), item.manifest.made_by))
     if item.hash:
         rows.append(Row(translate("Library", "Hash"), item.hash))
+    rows.append(Row(translate("Library", "Import"), library.imported.get(item.path, "")))
     check = entry.check
     if item.error is None and not item.unfinished:
         rows.append(Row(translate("Library", "Checked"), check_words(check, item.hash)))

@@ -13,7 +13,11 @@ from engine.geo import Bounds
 from engine.library import Check, Item
 
 translate = QCoreApplication.translate
-_RESUME = re.compile(r"(,? and|\.)? ?continue with:? nadir index build --resume", re.IGNORECASE)
+_RESUME = re.compile(
+    r"(,? and|\.)? ?continue with:? nadir index build .*--resume( --allow \S+)*", re.IGNORECASE
+)
+
+_FILE = re.compile(r"[^\s:]*[./\\]\w|[^:]*\.\w{1,12}: ")  # "a.tif is", "c:\\a.tif", "my area.tif: "
 
 
 def size(bytes_: float) -> str:
@@ -109,7 +113,7 @@ def in_short(item: Item, build: Build | None = None) -> str:
             count = translate("Library", "{0} photos").format(f"{item.manifest.count:,}")
         return f"{count} · {size(item.bytes)}"
     if item.card is not None:
-        return f"{item.card.architecture} · {size(item.bytes)}"
+        return " · ".join(part for part in (item.card.architecture, size(item.bytes)) if part)
     return ""
 
 
@@ -210,7 +214,8 @@ def why_failed(build: Build) -> tuple[str, str]:
 
 
 def sentence(text: str) -> str:
-    """A clause as a sentence."""
+    """A clause as a sentence. One that begins with a file keeps the file's name as it is."""
     text = text.strip()
-    text = text[:1].upper() + text[1:]
+    if not _FILE.match(text):
+        text = text[:1].upper() + text[1:]
     return text if not text or text[-1] in ".!?…" else f"{text}."

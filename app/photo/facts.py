@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from PySide6.QtCore import QPoint, QSize, Qt
+from PySide6.QtGui import QResizeEvent
 from PySide6.QtWidgets import (
     QDoubleSpinBox,
     QFrame,
@@ -98,20 +99,45 @@ class FactsBar(QFrame):
         grid.setHorizontalSpacing(2 * STEP)
         grid.setVerticalSpacing(STEP)
         grid.addWidget(self._what, 0, 0, 1, 4)
-        grid.addWidget(_caption(self.tr("Heading"), self.heading_box), 1, 0)
+        captions = [
+            _caption(self.tr("Heading"), self.heading_box),
+            _caption(self.tr("Field of view"), self.fov_box),
+        ]
+        grid.addWidget(captions[0], 1, 0)
         grid.addWidget(self.heading_box, 1, 1)
         choice = QHBoxLayout()
         choice.setSpacing(2 * STEP)
         choice.addWidget(self.heading)
         choice.addWidget(self._heading_from, 1)
         grid.addLayout(choice, 1, 2, 1, 2)
-        grid.addWidget(_caption(self.tr("Field of view"), self.fov_box), 2, 0)
+        grid.addWidget(captions[1], 2, 0)
         grid.addWidget(self.fov_box, 2, 1)
         grid.addWidget(self._fov_from, 2, 2)
         grid.addWidget(self.camera_button, 2, 3)
         grid.setColumnStretch(2, 1)
         row.addLayout(grid, 1)
         self.setTabOrder(self.ring, self.heading_box)
+        self._spared: list[QWidget] = [self.ring, *captions]
+        spared = max(caption.sizeHint().width() for caption in captions) + 2 * STEP
+        self._spared_width = spared + self.ring.width() + 3 * STEP
+
+    def minimumSizeHint(self) -> QSize:
+        whole = super().minimumSizeHint()
+        narrow = self.ring.isHidden()
+        return QSize(whole.width() - (0 if narrow else self._spared_width), whole.height())
+
+    @property
+    def whole_width(self) -> int:
+        """What it takes to show all of it."""
+        return self.minimumSizeHint().width() + self._spared_width
+
+    def resizeEvent(self, event: QResizeEvent) -> None:
+        """Where there is no room the dial and the captions go; the fields say in their tips what they are."""
+        super().resizeEvent(event)
+        narrow = self.width() < self.whole_width
+        if narrow != self.ring.isHidden():
+            for part in self._spared:
+                part.setVisible(not narrow)
 
     def refresh(self) -> None:
         """Show the session's current photo."""

@@ -121,6 +121,20 @@ class PhotoPanel(QFrame):
     def resizeEvent(self, event: QResizeEvent) -> None:
         super().resizeEvent(event)
         self.modes.set_words(self.width() >= 20 + 76 * self.fontMetrics().averageCharWidth())
+        self._show_facts()
+
+    def minimumSizeHint(self) -> QSize:
+        """Without the facts: a low window shows the picture instead."""
+        whole = super().minimumSizeHint()
+        facts = 0 if self.facts.isHidden() else self.facts.minimumSizeHint().height()
+        return QSize(whole.width(), whole.height() - facts)
+
+    def _show_facts(self) -> None:
+        item = self._session.current
+        room = (
+            self.height() >= self.minimumSizeHint().height() + self.facts.minimumSizeHint().height()
+        )
+        self.facts.setVisible(room and (item is None or item.error is None))
 
     def set_mode(self, mode: str) -> None:
         """Flat, or looking around (panoramas only)."""
@@ -131,7 +145,7 @@ class PhotoPanel(QFrame):
         """Show the session's current photo in the state it is in."""
         item = self._session.current
         self.name.setText(item.name if item is not None else "")
-        self.facts.setVisible(item is None or item.error is None)
+        self._show_facts()
         whole = item is not None and item.panorama and item.fov_deg >= 359.5
         self.modes.setVisible(whole)
         around = whole and self._mode == AROUND

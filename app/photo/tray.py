@@ -230,7 +230,7 @@ class Tray(QListView):
         if event.key() in (Qt.Key.Key_Delete, Qt.Key.Key_Backspace) and item is not None:
             self._session.remove(item)
             return
-        if event.key() == Qt.Key.Key_Space:
-            event.ignore()  # the window's: Compare
+        if event.key() in (Qt.Key.Key_Space, Qt.Key.Key_Left, Qt.Key.Key_Right):
+            event.ignore()  # the window's: Compare, and through the candidates
             return
         super().keyPressEvent(event)

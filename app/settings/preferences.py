@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
+import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args, get_type_hints
 
-from PySide6.QtCore import QObject, QStandardPaths, QTimer, Signal
+from PySide6.QtCore import QCoreApplication, QObject, QStandardPaths, QTimer, Signal
 
 from app.jobs import Jobs
 from app.theme import Mode
+from engine.errors import NadirError
 from engine.files import write_json
 from engine.shipped import resources
 
 log = logging.getLogger(__name__)
+translate = QCoreApplication.translate
 VERSION = 1
 RECENT = 6
 WRITE_AFTER_MS = 500
@@ -51,17 +55,20 @@ def default_path() -> Path:
     return Path(place) / "preferences.json"
 
 
-def load(path: Path) -> Preferences:
-    """Read preferences; what is missing, unknown or of the wrong kind takes its default."""
+def load(path: Path) -> tuple[Preferences, NadirError | None]:
+    """Read preferences; what is missing, unknown or of the wrong kind takes its default.
+
+    A file that cannot be read at all is kept beside the new one that will take its place, and told of.
+    """
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(raw, dict):
+            raise ValueError("no object")
     except FileNotFoundError:
-        return Preferences()
-    except (OSError, ValueError) as error:
+        return Preferences(), None
+    except (OSError, ValueError, RecursionError) as error:
         log.warning("%s cannot be read (%s); the defaults are used", path, error)
-        return Preferences()
-    if not isinstance(raw, dict):
-        return Preferences()
+        return Preferences(), _set_aside(path)
     hints = get_type_hints(Preferences)
     known = {}
     for field in fields(Preferences):
@@ -69,7 +76,19 @@ def load(path: Path) -> Preferences:
             value = _checked(raw[field.name], hints[field.name])
             if value is not None:
                 known[field.name] = value
-    return _with_paths(replace(Preferences(), **known), _here)
+    return _with_paths(replace(Preferences(), **known), _here), None
+
+
+def _set_aside(path: Path) -> NadirError:
+    """Keep a damaged file under another name; says so, for the window to tell."""
+    beside, remedy = path.with_name(f"{path.name}.damaged"), ""
+    with contextlib.suppress(OSError):
+        os.replace(path, beside)
+        remedy = translate("Preferences", "The old file is kept beside it as {0}").format(
+            beside.name
+        )
+    problem = translate("Preferences", "the settings in it could not be read; Nadir begins anew")
+    return NadirError(problem, path, remedy)
 
 
 def kept(now: Preferences) -> dict[str, Any]:
@@ -113,15 +132,23 @@ def _checked(value: Any, kind: Any) -> Any:
 
 
 class PreferenceStore(QObject):
-    """The preferences in force; a change is written shortly after, off the UI thread."""
+    """The preferences in force; a change is written shortly after, off the UI thread.
+
+    Attributes:
+        damage: why what was kept last time is not in force; None where it is.
+    """
 
     changed = Signal()
+    not_kept = Signal(
+        object
+    )  # a NadirError: a change could not be written. Told once, until one can be again
 
     def __init__(self, path: Path, jobs: Jobs, parent: QObject | None = None) -> None:
         super().__init__(parent)
         self._path = path
         self._jobs = jobs
-        self.now = load(path)
+        self.now, self.damage = load(path)
+        self._told = False  # that they cannot be written
         self._later = QTimer(self)
         self._later.setSingleShot(True)
         self._later.setInterval(WRITE_AFTER_MS)
@@ -152,20 +179,41 @@ class PreferenceStore(QObject):
         path, values = self._path, kept(self.now)
 
         def work(report: object) -> None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, values)
+            try:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                write_json(path, values)
+            except OSError as error:
+                raise _unwritten(error, path) from error
 
         self._jobs.start(
-            "", work, done=lambda _: None, failed=self._not_written, lane="files", quiet=True
+            "", work, done=self._written, failed=self._not_written, lane="files", quiet=True
         )
 
-    def _not_written(self, error: Exception) -> None:
-        log.warning("the preferences could not be written: %s", error)
+    def _written(self, _: object) -> None:
+        self._told = False
+
+    def _not_written(self, error: NadirError) -> None:
+        log.warning("%s", error)
+        if not self._told:
+            self._told = True
+            self.not_kept.emit(error)
 
     def flush(self) -> None:
         """Write what waits to be written; called when the window closes."""
         if self._later.isActive():
             self.write()
+
+
+def _unwritten(error: OSError, path: Path) -> NadirError:
+    problem = translate("Preferences", "your settings could not be kept ({0})")
+    return NadirError(
+        problem.format((error.strerror or str(error)).lower()),
+        path,
+        translate(
+            "Preferences",
+            "They hold until Nadir is closed. Make room in {0}, or see who may write there",
+        ).format(path.parent),
+    )
 
 
 def _front(entry: str, others: tuple[str, ...]) -> tuple[str, ...]:

@@ -23,6 +23,7 @@ ZOOM, FOCAL_35MM = 0xA404, 0xA405
 GPS_LAT_REF, GPS_LAT, GPS_LON_REF, GPS_LON = 1, 2, 3, 4
 GPS_DIRECTION_REF, GPS_DIRECTION = 16, 17
 SUB_IFDS, SUBFILE_TYPE, DNG_VERSION = 0x014A, 0x00FE, 0xC612
+GEO_TRANSFORM, GEO_KEYS, GEO_TIES = 0x85D8, 0x87AF, 0x8482  # OGC 19-008, GeoTIFF
 
 DIAGONAL_35MM = math.hypot(36.0, 24.0)
 _PLANE_UNITS_MM = {2: 25.4, 3: 10.0, 4: 1.0, 5: 0.001}
@@ -127,6 +128,11 @@ def is_raw_camera_file(exif: Exif) -> bool:
     """Whether a TIFF-like file is a camera's raw file, of which only a thumbnail would be seen."""
     reduced = _number(exif.main, SUBFILE_TYPE)
     return DNG_VERSION in exif.main or (reduced == 1 and SUB_IFDS in exif.main)
+
+
+def is_georeferenced(exif: Exif) -> bool:
+    """Whether a TIFF file says where on the ground its pixels lie, as aerial imagery does."""
+    return GEO_KEYS in exif.main and (GEO_TIES in exif.main or GEO_TRANSFORM in exif.main)
 
 
 def _film_rounding(exif: Exif) -> float:

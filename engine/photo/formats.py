@@ -34,6 +34,8 @@ def identify(head: bytes) -> str | Unreadable:
         return "WEBP"
     if head[4:8] == b"ftyp":
         return _boxed(head)
+    if _holds_weights(head):
+        return WEIGHTS
     for magic, what, remedy in _OTHERS:
         if head.startswith(magic):
             return Unreadable(f"this is {what}, which Nadir cannot read", remedy)
@@ -69,6 +71,21 @@ _OTHERS = (
     (b"7z\xbc\xaf\x27\x1c", "an archive", "Unpack it and open the photos inside"),
     (b"Rar!", "an archive", "Unpack it and open the photos inside"),
 )
+
+
+WEIGHTS = Unreadable(
+    "these are a network's weights, not a picture",
+    "Make an encoder of them: Import a checkpoint in the Library, or `nadir import`",
+)
+_OLD_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19"  # its magic number, pickled
+
+
+def _holds_weights(head: bytes) -> bool:
+    """Checkpoints: PyTorch's and NumPy's are zips of known members; safetensors begin with a length and JSON."""
+    if head.startswith(b"PK\x03\x04"):
+        member = head[30 : 30 + int.from_bytes(head[26:28], "little")]
+        return member.endswith((b"/data.pkl", b".npy"))
+    return head.startswith(_OLD_TORCH) or head[6:10] == b'\x00\x00{"'
 
 
 def _raw_camera_file(head: bytes) -> Unreadable | None:

@@ -23,6 +23,11 @@ ASSUMED_FOV_DEG = 65.0
 
 _WIDEST_PERSPECTIVE_DEG = 120.0
 
+GEOREFERENCED = (
+    "It is georeferenced, as aerial imagery is, and was taken for a photo all the same. To locate photos in it, make "
+    "an index of it: drop it onto the Library, or use `nadir index build`."
+)
+
 
 def read_photo(
     source: Path | str | bytes, name: str | None = None, *, max_pixels: int = MAX_PIXELS
@@ -67,6 +72,8 @@ def facts_of(decoded: Decoded) -> tuple[PhotoFacts, list[str]]:
     sphere, note = sphere_of(read_gpano(decoded.xmp), width, height)
     if note:
         notes.append(note)
+    if exif_reader.is_georeferenced(exif):
+        notes.append(GEOREFERENCED)
     camera_fov = _camera_fov(decoded)
     facts = PhotoFacts(
         width=width,

@@ -7,7 +7,7 @@ from pathlib import Path
 from PySide6.QtCore import QMimeData, QUrl
 from PySide6.QtGui import QImage
 
-from app.intake import sort_paths, take, welcome
+from app.intake import name_of, sort_paths, take, welcome
 
 
 def mime(**kinds: bytes) -> QMimeData:
@@ -32,6 +32,12 @@ def test_several_files_are_told_apart_by_their_names() -> None:
     assert arrived.indexes == [paths[2]]
     inside = sort_paths([Path("/a/x.encoder/card.json"), Path("/a/y.index/manifest.json")])
     assert inside.encoders == [paths[1]] and inside.indexes == [paths[2]]
+
+
+def test_what_an_encoder_and_an_index_are_called() -> None:
+    names = {"mine.encoder.zip": "mine", "mine.encoder": "mine", "town.2.index": "town.2"}
+    names |= {"Mine.Encoder.ZIP": "Mine", "loose": "loose", "v1.zip": "v1"}
+    assert {name: name_of(Path("/a") / name) for name in names} == names
 
 
 def test_a_browsers_encoded_bytes_are_preferred_to_its_pixels() -> None:

@@ -10,6 +10,7 @@ from PySide6.QtCore import Qt
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QPushButton
 
+from app.library.sections import sections
 from app.main_window import MainWindow
 from engine.encoder import open_encoder
 from tests.gui.test_library import opened
@@ -74,6 +75,8 @@ def test_what_the_weights_do_not_tell_is_asked_then_they_are_imported(
     assert entry is not None and entry.check is not None and entry.check.good
     assert open_encoder(there, gpu=False).card.tile_extents_m == (40.0,)
     assert [p.name for p in root.iterdir() if p.name.startswith(".importing")] == []
+    rows = [row for section in sections(entry, window.library) for row in section.rows]
+    assert any(row.name == "Import" and "differ from the network by" in row.text for row in rows)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="writes a shell script")
@@ -94,4 +97,4 @@ def test_without_torch_the_way_to_it_is_shown(
 
     qtbot.waitUntil(lambda: "Copy the command" in buttons(), timeout=SOON)
     assert card._headline.text() == "Importing needs PyTorch"
-    assert "pip install" in card._text.text() and not shelves.imports.form.isVisible()
+    assert "pip install" in card.commands.toPlainText() and not shelves.imports.form.isVisible()

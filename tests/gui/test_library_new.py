@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from PySide6.QtCore import QEventLoop, QPoint, Qt, QTimer
 from PySide6.QtTest import QTest
 from PySide6.QtWidgets import QWidget
 
+from app.bench import Load
 from app.library import builds
 from app.library.builds import Build, State
 from app.library.workspace import LibraryWorkspace
@@ -244,6 +246,28 @@ def test_what_is_wrong_is_said_before_a_start(
     form.name.selectAll()
     QTest.keyClicks(form.name, "a/b")
     qtbot.waitUntil(lambda: "character" in form.problem.text(), timeout=SOON)
+
+
+def test_the_encoder_is_the_open_one_until_another_is_chosen(
+    window: MainWindow, sights: Sights, root: Path, qtbot
+) -> None:
+    other = root / "other.encoder"
+    shutil.copytree(sights.other_encoder, other)
+    shelves = opened(window, root, qtbot)
+    settings, bench = shelves.new.settings, window.session.bench
+
+    def taken() -> Path | None:
+        return settings.encoder.path if settings.encoder is not None else None
+
+    qtbot.waitUntil(lambda: taken() == sights.encoder, timeout=SOON)
+    bench.open(other, None)
+    qtbot.waitUntil(lambda: taken() == other, timeout=SOON)
+    shelves.new.form.encoder.picked.emit(str(other))  # by hand, from the menu
+    bench.open(sights.encoder, None)
+    qtbot.waitUntil(lambda: bench.encoder.path == sights.encoder, timeout=SOON)
+    qtbot.waitUntil(lambda: bench.encoder.load == Load.READY, timeout=SOON)
+    qtbot.wait(300)
+    assert taken() == other
 
 
 def test_what_failed_to_open_is_not_reckoned_for_ever(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,8 +12,11 @@ from app.library.builds import Build, Launch, Plan, Story
 from app.library.estimates import Outlook
 from app.library.imagery import box_of, polygon_of, square_around
 from app.library.new_words import outlook_words
-from app.library.sections import _measured
+from app.library.sections import _degrees, _measured
+from app.library.words import in_short, sentence
 from engine.geo import distance_m
+from engine.library import Item, look
+from engine.shipped import shipped_encoder
 
 
 @pytest.mark.parametrize(
@@ -68,10 +72,34 @@ def test_what_is_kept_is_said_once() -> None:
     story = Story(
         phase="error",
         problem="the disk is full; what was done so far is kept",
-        remedy="Make room and continue with: nadir index build --resume",
+        remedy="Make room and continue with: nadir index build '/a b/town.index' --resume --allow x.org",
     )
     build = Build(Path("town"), Launch(Plan("town", "imagery.tif", "one.encoder")), story)
     assert words.why_failed(build) == (
         "The disk is full; what was done so far is kept.",
         "Make room. Resume goes on from there.",
     )
+
+
+def test_a_sentence_never_changes_a_files_name() -> None:
+    assert sentence("the disk is full") == "The disk is full."
+    assert sentence("rubbish.pth: is no file of weights") == "rubbish.pth: is no file of weights."
+    assert sentence("my area.tif: cannot be read") == "my area.tif: cannot be read."
+    assert sentence("ortho.tif is damaged") == "ortho.tif is damaged."
+    assert sentence("/data/x is gone") == "/data/x is gone."
+
+
+def test_an_encoder_without_an_architecture_is_its_size() -> None:
+    shipped = shipped_encoder()
+    card = look(shipped).card if shipped is not None else None
+    assert card is not None
+    item = Item("encoder", Path("x.encoder"), "x", bytes=4_800_000, card=card)
+    assert in_short(item).startswith(card.architecture)
+    bare = Item(
+        "encoder", Path("x.encoder"), "x", bytes=4_800_000, card=replace(card, architecture="")
+    )
+    assert in_short(bare) == "4.8\N{NO-BREAK SPACE}MB"
+
+
+def test_a_field_of_view_is_said_once() -> None:
+    assert _degrees((360.0, 360.0)) == "360°" and _degrees((60.0, 120.0)) == "60° to 120°"

@@ -74,6 +74,17 @@ class TestNotAPhoto:
         data = np.random.default_rng(0).integers(0, 256, 5000, dtype=np.uint8).tobytes()
         assert "not a picture" in message(data, "a.jpg")
 
+    @pytest.mark.parametrize("kind", ["torch", "npz", "safetensors"])
+    def test_weights(self, tmp_path: Path, kind: str):
+        path = tmp_path / "a.jpg"
+        if kind == "safetensors":
+            header = b'{"w":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}'
+            path.write_bytes(len(header).to_bytes(8, "little") + header + bytes(4))
+        else:
+            with zipfile.ZipFile(path, "w") as archive:
+                archive.writestr("archive/data.pkl" if kind == "torch" else "w.npy", b"x")
+        assert "weights" in message(path) and "nadir import" in message(path)
+
     def test_an_archive(self, tmp_path: Path):
         with zipfile.ZipFile(tmp_path / "a.jpg", "w") as archive:
             archive.writestr("a", "b")

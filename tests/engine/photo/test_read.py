@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image, ImageCms
+from PIL import Image, ImageCms, TiffImagePlugin
 
 from engine.errors import PhotoError
 from engine.photo import read_photo, view_of
@@ -72,6 +72,23 @@ def test_paths_with_spaces_and_other_alphabets(tmp_path: Path):
     path.write_bytes(encoded(SCENE, "JPEG"))
     assert read_photo(path).name == path.name
     assert read_photo(str(path)).name == path.name
+
+
+def test_a_georeferenced_picture_is_read_and_said_to_be_one():
+    """An orthophoto dropped where photos go is no photo; a geotag, which photos carry, is another thing."""
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    stream, plain = io.BytesIO(), io.BytesIO()
+    tags[33550] = (0.25, 0.25, 0.0)
+    tags[33922] = (0.0, 0.0, 0.0, 500000.0, 4400000.0, 0.0)
+    tags[34735] = (1, 1, 0, 1, 1024, 0, 1, 1)
+    for number, kind in ((33550, 12), (33922, 12), (34735, 3)):
+        tags.tagtype[number] = kind
+    picture = Image.fromarray(scene(90, 60))
+    picture.save(stream, "TIFF", tiffinfo=tags)
+    picture.save(plain, "TIFF")
+    (note,) = read_photo(stream.getvalue()).notes
+    assert note.startswith("It is georeferenced") and "Library" in note
+    assert not read_photo(plain.getvalue()).notes
 
 
 def test_the_pixels_cannot_be_changed_by_accident():
