@@ -102,9 +102,11 @@ def begin(window, options: argparse.Namespace) -> None:
     """
     from app.intake import sort_paths
 
-    bench, (encoder, index) = window.session.bench, _opened_last(window.store.now, options.demo)
+    now, bench = window.store.now, window.session.bench
+    encoder, index = _opened_last(now, options.demo)
     if options.encoder is not None and options.index is None:
-        bench.open(options.encoder, None, remembered=index)
+        # The demo's area is no memory: where it does not fit, nobody misses it.
+        bench.open(options.encoder, None, remembered=index if now.index else None)
     elif options.index is not None and options.encoder is None:
         bench.open(None, options.index, remembered=encoder)
     elif options.encoder is not None:

@@ -14,6 +14,8 @@ from pathlib import Path
 from engine import __version__, training_python
 from engine.errors import NadirError
 from engine.shipped import (
+    GPU_FOLDER,
+    GPU_TROUBLE,
     frozen_folder,
     install_for_training,
     own_gpu_folder,
@@ -77,7 +79,7 @@ def examine() -> list[Finding]:
         findings += [_package(name, "Training", False, remedy) for name in TRAINING_PACKAGES]
     else:
         findings.append(_training_python())
-    findings += [_memory(), _cores(), _scratch(), *_devices()]
+    findings += [_memory(), _cores(), _scratch(), *_sandbox(), *_devices()]
     findings += [_encoder(), *_index(), _samples()]
     return findings
 
@@ -110,7 +112,7 @@ def _training_python() -> Finding:
         False,
         False,
         "none with PyTorch",
-        "Only to train and to import: nadir doctor --set-up-training, or the window's Train",
+        "Only to train and to import, by the window's Train or: nadir doctor --set-up-training",
     )
 
 
@@ -149,6 +151,26 @@ def _cores() -> Finding:
     return Finding("Machine", "cores", True, False, str(os.cpu_count() or "not known"))
 
 
+def _sandbox() -> list[Finding]:
+    """Whether the browser engine can shut its helpers in; where not, it shows our page all the same."""
+    if not sys.platform.startswith("linux"):
+        return []
+    closed = (
+        ("kernel/apparmor_restrict_unprivileged_userns", "1"),
+        ("kernel/unprivileged_userns_clone", "0"),
+        ("user/max_user_namespaces", "0"),
+    )
+    for name, value in closed:
+        try:
+            found = (Path("/proc/sys") / name).read_text("ascii").strip()
+        except OSError:
+            continue
+        if found == value:
+            said = f"partly off: this system makes no user namespaces ({name.replace('/', '.')} is {value})"
+            return [Finding("Machine", "map's sandbox", False, False, said)]
+    return [Finding("Machine", "map's sandbox", True, False, "can be used")]
+
+
 def _devices() -> list[Finding]:
     try:
         import onnxruntime
@@ -161,6 +183,12 @@ def _devices() -> list[Finding]:
         name.removesuffix("ExecutionProvider") for name in present if name in DEVICE_NAMES
     )
     findings = [Finding("Machine", "providers", True, False, said)]
+    beside = Path(onnxruntime.__file__).parents[1]
+    if beside.name == GPU_FOLDER:
+        said = f"{onnxruntime.__version__} from {beside}"
+        findings.insert(0, Finding("Machine", "onnxruntime", True, False, said))
+    elif trouble := os.environ.get(GPU_TROUBLE):
+        findings.insert(0, Finding("Machine", "onnxruntime", False, False, trouble))
     if CUDA not in present:
         remedy = "Only for a GPU: install onnxruntime-gpu in place of onnxruntime"
         if frozen_folder() is not None:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
+_COMMAND = re.compile(r": (nadir|[^ ]*python[\d.]*|\"[^\"]*python[^\"]*\") [^:]*$")
+
 
 def printable(name: str) -> str:
     """Foreign text, such as a file's name, fit to be shown: what is no character or steers a terminal is ``�``."""
@@ -19,7 +21,8 @@ class NadirError(Exception):
     Args:
         problem: what is wrong, one short clause or sentence without a full stop.
         path: the file or folder concerned, where there is one.
-        remedy: what to do, one sentence without a full stop; may be empty.
+        remedy: what to do, one sentence without a full stop; may be empty. A command stands at its end, after a colon,
+            and is given no full stop, which would be typed with it.
 
     ``str(error)`` is the whole message: ``NAME: problem. Remedy.``
     """
@@ -32,7 +35,8 @@ class NadirError(Exception):
 
     def __str__(self) -> str:
         name = f"{self.path.name or self.path}: " if self.path is not None else ""
-        remedy = f" {self.remedy}." if self.remedy else ""
+        stop = "" if _COMMAND.search(self.remedy) else "."
+        remedy = f" {self.remedy}{stop}" if self.remedy else ""
         return printable(f"{name}{self.problem}.{remedy}")
 
 

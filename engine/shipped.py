@@ -7,6 +7,8 @@ import sys
 from pathlib import Path
 
 GPU_FOLDER = "nadir-gpu"
+GPU_TROUBLE = "NADIR_GPU_TROUBLE"
+"""Variable of the environment: why an onnxruntime for the GPU that stands beside the program is not used."""
 TRAINING_NEEDS = ("torch", "onnx", "onnxscript", "safetensors", "scipy")
 """Packages that training and importing need beyond what locating does."""
 
@@ -49,8 +51,9 @@ def own_gpu_folder() -> Path:
     """Where the user may put an onnxruntime for the GPU, which the installed program then takes for its own."""
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home()) / "nadir" / GPU_FOLDER
-    data = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
-    return Path(data) / "nadir" / GPU_FOLDER
+    data = os.environ.get("XDG_DATA_HOME", "")
+    place = Path(data) if os.path.isabs(data) else Path.home() / ".local" / "share"
+    return place / "nadir" / GPU_FOLDER
 
 
 def shipped_encoder() -> Path | None:

@@ -63,8 +63,11 @@ def pythons_on_path() -> list[Path]:
 
 
 def surroundings() -> dict[str, str]:
-    """What is added to the environment of such a Python: where the engine lies."""
-    values = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8"}
+    """What is added to the environment of such a Python: where the engine lies.
+
+    Nothing is looked for in the folder it is started in: among somebody's downloads may be a file ``torch.py``.
+    """
+    values = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8", "PYTHONSAFEPATH": "1"}
     kept = os.environ.get("PYTHONPATH", "")
     values["PYTHONPATH"] = os.pathsep.join([str(engine_source()), *([kept] if kept else [])])
     if frozen_folder() is not None:
@@ -193,7 +196,7 @@ def hand_over(arguments: Sequence[str]) -> int:
         raise TrainingError(
             f"nadir {arguments[0]} needs PyTorch, which the installed program does not carry",
             None,
-            "Let it set up a Python that has it, some gigabytes: nadir doctor --set-up-training, or the window's Train",
+            "Let the window's Train set up a Python that has it (gigabytes), or type: nadir doctor --set-up-training",
         )
     command = [str(python), "-m", "engine", *arguments]
     environ = {**os.environ, **surroundings()}

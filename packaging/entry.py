@@ -8,6 +8,7 @@ It stands in for two console scripts, so that the window can start long work as 
 
 from __future__ import annotations
 
+import importlib
 import multiprocessing
 import os
 import re
@@ -18,7 +19,7 @@ from importlib.machinery import ModuleSpec, PathFinder
 from pathlib import Path
 from types import ModuleType
 
-from engine.shipped import GPU_FOLDER, own_gpu_folder
+from engine.shipped import GPU_FOLDER, GPU_TROUBLE, own_gpu_folder
 
 
 def give_children_the_users_environment() -> None:
@@ -49,6 +50,9 @@ def gpu_folders() -> list[Path]:
     return [beside, own_gpu_folder()]
 
 
+VERBS = ("localize", "world", "imagery", "index", "evaluate", "train", "export", "import", "doctor")
+
+
 class Beside(MetaPathFinder):
     """Finds one package in a folder, and nothing else there: what else pip has put beside it is not ours to use."""
 
@@ -66,12 +70,45 @@ class Beside(MetaPathFinder):
 
 
 def use_gpu_folder() -> Path | None:
-    """Let an onnxruntime for the GPU that stands beside take the place of our own; gives its folder."""
+    """Let an onnxruntime for the GPU that stands beside take the place of our own; gives its folder.
+
+    One that cannot be imported (half of it was fetched, or it is for another Python) or that somebody else put there
+    is left alone; why stands in the environment then, for the program to tell.
+    """
+    os.environ.pop(GPU_TROUBLE, None)
     for folder in gpu_folders():
-        if (folder / "onnxruntime" / "capi").is_dir():
-            sys.meta_path.insert(0, Beside("onnxruntime", folder))
+        if not (folder / "onnxruntime" / "capi").is_dir():
+            continue
+        trouble = _not_ours(folder) or _not_importable(folder)
+        if not trouble:
             return folder
+        os.environ[GPU_TROUBLE] = f"{folder} is not used: {trouble}"
     return None
+
+
+def _not_ours(folder: Path) -> str:
+    if sys.platform == "win32":
+        return ""
+    for place in (folder, folder / "onnxruntime"):
+        facts = place.stat()
+        if facts.st_uid not in (0, os.geteuid()) or facts.st_mode & 0o002:
+            return "somebody else may write there"
+    return ""
+
+
+def _not_importable(folder: Path) -> str:
+    finder = Beside("onnxruntime", folder)
+    sys.meta_path.insert(0, finder)
+    try:
+        if not hasattr(importlib.import_module("onnxruntime"), "InferenceSession"):
+            raise ImportError("a part of it is missing")
+    except Exception as error:
+        sys.meta_path.remove(finder)
+        for name in [n for n in sys.modules if n.partition(".")[0] == "onnxruntime"]:
+            del sys.modules[name]
+        first = next(iter(str(error).splitlines()), "")
+        return f"it cannot be loaded ({type(error).__name__}: {first[:120]})"
+    return ""
 
 
 def is_command(arguments: list[str]) -> bool:
@@ -79,8 +116,8 @@ def is_command(arguments: list[str]) -> bool:
     if not arguments:
         return False
     first = arguments[0]
-    if first in ("-h", "--help", "--version"):
-        return True
+    if first in ("-h", "--help", "--version", *VERBS):
+        return True  # a file of that name is meant by ./train
     return re.fullmatch(r"[a-z]+", first) is not None and not os.path.exists(first)
 
 

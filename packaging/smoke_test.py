@@ -23,6 +23,7 @@ from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+UNPROVED = "not-proved.txt"
 sys.path.insert(0, str(ROOT / "packaging"))
 sys.dont_write_bytecode = True
 
@@ -84,9 +85,10 @@ def main() -> int:
                 environ.pop(name, None)
             command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--inside"]
             status = subprocess.run([*command, *places], env=environ).returncode
-        left_out = options.no_deb or options.no_archive or options.no_appimage
-        whole = options.build and not left_out and os.geteuid() == 0
-        if status == 0 and whole and inputs.digest(ROOT) == before:
+        left_out = (options.out / "proof" / UNPROVED).read_text("utf-8") if status == 0 else ""
+        if left_out:
+            say(f"Not noted as proved, for this was not:\n{left_out}")
+        elif status == 0 and options.build and inputs.digest(ROOT) == before:
             inputs.record(ROOT)
         return status
     from smoke.story import SmokeError
@@ -103,6 +105,12 @@ def prove(options: argparse.Namespace) -> int:
     from smoke.desk import Desk
     from smoke.jail import carried, make_jail
 
+    unproved: list[str] = []
+
+    def leave_out(words: str) -> None:
+        unproved.append(words)
+        say(f"NOT proved: {words}")
+
     desk = Desk()
     place = Path(os.environ.get("TMPDIR", "/var/tmp")) / f"nadir-smoke-{os.getpid()}"
     pictures = options.out / "proof"
@@ -113,32 +121,47 @@ def prove(options: argparse.Namespace) -> int:
         spoiled = carried(options.out / "nadir")
         jail = replace(make_jail(place / "home", hidden, os.environ["DISPLAY"]), spoiled=spoiled)
         if not jail.cut_off:
-            say("[jail] this system lets no program be cut off: network and sources stay in reach")
-        if not options.no_archive:
+            leave_out("this system lets no program be cut off: network and sources stay in reach")
+        if not jail.sandbox:
+            leave_out("this system makes no user namespaces: the browser engine's sandbox was off")
+        if options.no_archive:
+            leave_out("the archive, by request")
+        else:
             desk.play(lambda: prove_archive(desk, jail, options, place, pictures / "archive"))
-        image = next(options.out.glob("*.AppImage"), None)
+        image, deb = (_newest(options.out, ending) for ending in ("AppImage", "deb"))
         if image is None or options.no_appimage:
-            say("[appimage] left out: there is none" if image is None else "[appimage] left out")
+            leave_out(
+                "the AppImage: there is none" if image is None else "the AppImage, by request"
+            )
         else:
             program = options.out / "nadir"
-            desk.play(lambda: prove_appimage(desk, jail, image, program, place, pictures))
-        deb = next(options.out.glob("*.deb"), None)
+            mounted = desk.play(lambda: prove_appimage(desk, jail, image, program, place, pictures))
+            if not mounted:
+                leave_out("the AppImage mounted: this system lets nothing be mounted by FUSE")
         if deb is None or options.no_deb or os.geteuid() != 0:
-            say("[deb] left out: it takes root and a package")
+            leave_out("the Debian package: it takes root and a package")
         else:
             jail = replace(make_jail(place / "home", hidden, jail.display), spoiled=spoiled)
             desk.play(lambda: prove_package(desk, jail, deb, place, pictures / "package"))
     finally:
         shutil.rmtree(place, ignore_errors=True)
-    say(f"All proved. Pictures are in {pictures}.")
+    pictures.mkdir(exist_ok=True)
+    (pictures / UNPROVED).write_text("".join(f"{words}\n" for words in unproved), "utf-8")
+    say(f"{'All' if not unproved else 'The rest'} proved. Pictures are in {pictures}.")
     return 0
+
+
+def _newest(folder: Path, ending: str) -> Path | None:
+    """The newest file of a kind: an older version may lie beside it."""
+    found = sorted(folder.glob(f"*.{ending}"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
 
 
 def prove_archive(desk, jail, options: argparse.Namespace, place: Path, pictures: Path) -> None:
     """Unpack, install for the user, use, uninstall."""
     from smoke import story
 
-    archive = next(options.out.glob("nadir-*-linux-*.tar.*"), None)
+    archive = _newest(options.out, "tar.xz") or _newest(options.out, "tar.gz")
     if archive is None:
         raise story.SmokeError(f"no archive in {options.out}: build it first")
     pictures.mkdir(parents=True)
@@ -174,8 +197,11 @@ def prove_archive(desk, jail, options: argparse.Namespace, place: Path, pictures
     )
 
 
-def prove_appimage(desk, jail, image: Path, built: Path, place: Path, pictures: Path) -> None:
-    """Run it mounted, then where nothing can be mounted; nothing may stay behind but the user's own and a cache."""
+def prove_appimage(desk, jail, image: Path, built: Path, place: Path, pictures: Path) -> bool:
+    """Run it mounted, then where nothing can be mounted; nothing may stay behind but the user's own and a cache.
+
+    Returns whether it could be mounted at all.
+    """
     from smoke import story
     from smoke.jail import fuse_for_users, make_jail, running
 
@@ -187,9 +213,8 @@ def prove_appimage(desk, jail, image: Path, built: Path, place: Path, pictures: 
     shutil.copytree(built / "_internal" / "resources", resources)
     photo = _photo(built, place)
     node = fuse_for_users(place) if jail.cut_off and os.geteuid() == 0 else None
-    if node is None and os.geteuid() == 0:
-        say("[appimage] NOT proved mounted: this system lets nothing be mounted by FUSE")
-    else:
+    mountable = node is not None or (os.geteuid() != 0 and os.access("/dev/fuse", os.W_OK))
+    if mountable:
         mounted = replace(jail, fuse=node)
         drop_page_cache()
         report = story.play_window(desk, mounted, [str(program)], photo, pictures)
@@ -216,6 +241,7 @@ def prove_appimage(desk, jail, image: Path, built: Path, place: Path, pictures: 
             say(f"  {note}")
     shutil.rmtree(resources)
     program.unlink()
+    return mountable
 
 
 def prove_package(desk, jail, deb: Path, place: Path, pictures: Path) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from engine.errors import EncoderError
+from engine.shipped import GPU_TROUBLE
 
 CPU = "CPUExecutionProvider"
 CUDA = "CUDAExecutionProvider"
@@ -89,7 +91,8 @@ class GraphSession:
         providers: Sequence[str] | None = None,
         factory: Factory = make_runner,
     ) -> None:
-        self.notices: list[str] = []
+        trouble = os.environ.get(GPU_TROUBLE)
+        self.notices: list[str] = [f"{trouble.rstrip('.')}."] if trouble else []
         self._graph = graph
         self._threads = threads
         self._factory = factory

@@ -35,8 +35,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char image[PATH_MAX]; /* this file */
-static size_t image_offset;  /* where its squashfs begins */
+static char image[PATH_MAX];   /* this file */
+static size_t image_offset;    /* where its squashfs begins */
+static char scratch[PATH_MAX]; /* what is unpacked at the moment, and is taken away where that fails */
 
 static void say(const char *words, ...) {
     va_list rest;
@@ -168,17 +169,20 @@ static bool mount_image(void) {
 
 /* Unpacking -------------------------------------------------------------------------------------------------------- */
 
+static void damaged(void) {
+    say("%s is damaged: get it anew", image);
+    exit(1);
+}
+
 static void write_file(sqfs *files, sqfs_inode *node, const char *path) {
     static char block[1 << 20];
-    int out = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, node->base.mode & 0777);
+    unlink(path); /* what is there may be a link that leads elsewhere */
+    int out = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, node->base.mode & 0777);
     if (out < 0) fail("cannot write", path);
     uint64_t size = node->xtra.reg.file_size;
     for (uint64_t at = 0; at < size;) {
         sqfs_off_t count = sizeof block;
-        if (sqfs_read_range(files, node, (sqfs_off_t)at, &count, block) != SQFS_OK || count <= 0) {
-            say("%s is damaged: get it anew", image);
-            exit(1);
-        }
+        if (sqfs_read_range(files, node, (sqfs_off_t)at, &count, block) != SQFS_OK || count <= 0) damaged();
         for (sqfs_off_t done = 0; done < count;) {
             ssize_t wrote = write(out, block + done, (size_t)(count - done));
             if (wrote < 0 && errno != EINTR) fail("cannot write", path);
@@ -189,47 +193,59 @@ static void write_file(sqfs *files, sqfs_inode *node, const char *path) {
     if (close(out) != 0) fail("cannot write", path);
 }
 
-/* Unpack what fits the pattern (all, where that is NULL) into a folder that is there. */
-static void unpack(const char *folder, const char *pattern) {
+/* Have a folder of our own: a link, or another user's, would lead what is written elsewhere. */
+static void own_folder(const char *path, mode_t mode) {
+    struct stat facts;
+    if (mkdir(path, mode) == 0) return;
+    if (errno != EEXIST) fail("cannot make", path);
+    if (lstat(path, &facts) != 0 || !S_ISDIR(facts.st_mode) || facts.st_uid != geteuid()) {
+        errno = EEXIST;
+        fail("will not write into", path);
+    }
+}
+
+/* Have the folders that lead from `folder` to a file in it. */
+static void folders_to(const char *folder, char *path) {
+    for (char *at = strchr(path + strlen(folder) + 1, '/'); at; at = strchr(at + 1, '/')) {
+        *at = '\0';
+        own_folder(path, 0755);
+        *at = '/';
+    }
+}
+
+/* Unpack what fits the pattern (all, where that is NULL) into a folder that is there; whether anything did. */
+static bool unpack(const char *folder, const char *pattern) {
     sqfs files;
     sqfs_traverse walk;
     sqfs_err trouble = SQFS_OK;
+    bool any = false;
     sqfs_fd_t file = open(image, O_RDONLY | O_CLOEXEC);
     if (file < 0 || sqfs_init(&files, file, image_offset) != SQFS_OK ||
-        sqfs_traverse_open(&walk, &files, sqfs_inode_root(&files)) != SQFS_OK) {
-        say("%s is damaged: get it anew", image);
-        exit(1);
-    }
+        sqfs_traverse_open(&walk, &files, sqfs_inode_root(&files)) != SQFS_OK)
+        damaged();
     while (sqfs_traverse_next(&walk, &trouble)) {
-        if (walk.dir_end) continue;
+        if (walk.dir_end || (pattern != NULL && fnmatch(pattern, walk.path, FNM_LEADING_DIR) != 0)) continue;
         char path[PATH_MAX], link[PATH_MAX];
+        size_t length = sizeof link;
         sqfs_inode node;
         join(path, "%s/%s", folder, walk.path);
-        if (sqfs_inode_get(&files, &node, walk.entry.inode) != SQFS_OK) {
-            trouble = SQFS_ERR;
-            break;
-        }
-        bool wanted = pattern == NULL || fnmatch(pattern, walk.path, FNM_LEADING_DIR) == 0;
+        if (sqfs_inode_get(&files, &node, walk.entry.inode) != SQFS_OK) damaged();
+        any = true;
+        folders_to(folder, path);
         if (S_ISDIR(node.base.mode)) {
-            if (mkdir(path, 0755) != 0 && errno != EEXIST) fail("cannot make", path);
-        } else if (wanted && S_ISLNK(node.base.mode)) {
-            size_t length = sizeof link;
-            if (sqfs_readlink(&files, &node, link, &length) != SQFS_OK) {
-                trouble = SQFS_ERR;
-                break;
-            }
+            own_folder(path, 0755);
+        } else if (S_ISLNK(node.base.mode)) {
+            if (sqfs_readlink(&files, &node, link, &length) != SQFS_OK) damaged();
             unlink(path);
             if (symlink(link, path) != 0) fail("cannot make", path);
-        } else if (wanted && S_ISREG(node.base.mode)) {
+        } else if (S_ISREG(node.base.mode)) {
             write_file(&files, &node, path);
         }
     }
     sqfs_traverse_close(&walk);
     close(file);
-    if (trouble != SQFS_OK) {
-        say("%s is damaged: get it anew", image);
-        exit(1);
-    }
+    if (trouble != SQFS_OK) damaged();
+    return any;
 }
 
 static int remove_one(const char *path, const struct stat *facts, int kind, struct FTW *where) {
@@ -253,64 +269,134 @@ static uint64_t fingerprint(void) {
     return sum;
 }
 
+static void no_cache(const char *path) {
+    int why = errno;
+    say("cannot unpack into %s: %s. Unpack by hand, in a folder of your own: --appimage-extract", path, strerror(why));
+    exit(1);
+}
+
 static void make_folders(char *path) {
     for (char *at = strchr(path + 1, '/'); at; at = strchr(at + 1, '/')) {
         *at = '\0';
-        if (mkdir(path, 0700) != 0 && errno != EEXIST) fail("cannot make", path);
+        if (mkdir(path, 0700) != 0 && errno != EEXIST) no_cache(path);
         *at = '/';
     }
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) fail("cannot make", path);
+    if (mkdir(path, 0700) != 0 && errno != EEXIST) no_cache(path);
 }
 
-/* Take away what other versions have unpacked, unless one of them runs: then it holds its lock. */
+static bool leads_into(const char *link, const char *folder) {
+    char target[PATH_MAX];
+    ssize_t length = readlink(link, target, sizeof target - 1);
+    if (length < 0) return false;
+    target[length] = '\0';
+    size_t size = strlen(folder);
+    return strncmp(target, folder, size) == 0 && (target[size] == '/' || target[size] == '\0');
+}
+
+/* Whether any process runs from a folder or stands in it: builds and trainings outlive the window and its locks. */
+static bool is_used(const char *folder) {
+    char real[PATH_MAX];
+    if (realpath(folder, real) == NULL) return false;
+    bool used = false;
+    DIR *processes = opendir("/proc");
+    if (processes == NULL) return true; /* nobody can tell */
+    for (struct dirent *entry = readdir(processes); entry && !used; entry = readdir(processes)) {
+        char link[PATH_MAX];
+        if (entry->d_name[0] < '1' || entry->d_name[0] > '9') continue;
+        join(link, "/proc/%s/exe", entry->d_name);
+        used = leads_into(link, real);
+        join(link, "/proc/%s/cwd", entry->d_name);
+        used = used || leads_into(link, real);
+    }
+    closedir(processes);
+    return used;
+}
+
+/* Open a lock file and take the lock; anew where it was deleted meanwhile, for then it would hold nothing. -1 where
+   another has it and waiting was not asked for. Where the file system knows no locks, go without. */
+static int take_lock(const char *path, int kind) {
+    for (;;) {
+        struct stat ours, there;
+        int held = open(path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+        if (held < 0) no_cache(path);
+        int refused = flock(held, kind) == 0 ? 0 : errno;
+        if (refused == EWOULDBLOCK) {
+            close(held);
+            return -1;
+        }
+        bool same = fstat(held, &ours) == 0 && stat(path, &there) == 0 && ours.st_ino == there.st_ino &&
+                    ours.st_dev == there.st_dev;
+        if (refused != EINTR && same) return held;
+        close(held);
+    }
+}
+
+/* Take away what other versions have unpacked, or begun to, unless one of them runs. */
 static void remove_others(const char *cache, const char *keep) {
     DIR *folder = opendir(cache);
     for (struct dirent *entry = folder ? readdir(folder) : NULL; entry; entry = readdir(folder)) {
         char path[PATH_MAX], lock[PATH_MAX];
-        if (strncmp(entry->d_name, "appimage-", 9) != 0 || strstr(entry->d_name, ".lock")) continue;
+        if (strncmp(entry->d_name, "appimage-", 9) != 0 || strchr(entry->d_name, '.')) continue;
         join(path, "%s/%s", cache, entry->d_name);
         if (strcmp(path, keep) == 0) continue;
         join(lock, "%s.lock", path);
-        int held = open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (held >= 0 && flock(held, LOCK_EX | LOCK_NB) == 0) {
+        int held = take_lock(lock, LOCK_EX | LOCK_NB);
+        if (held < 0) continue;
+        if (!is_used(path)) {
             remove_tree(path);
             unlink(lock);
         }
-        if (held >= 0) close(held);
+        close(held);
     }
     if (folder) closedir(folder);
 }
 
+static bool is_whole(const char *folder) {
+    char program[PATH_MAX];
+    join(program, "%s/AppRun", folder);
+    return access(program, X_OK) == 0;
+}
+
+static void clean_up(void) {
+    if (*scratch) remove_tree(scratch);
+}
+
 /* Have the files under `mount_point`, a folder of the user's cache; unpacked by the first start alone. */
-static void unpack_once(void) {
-    char cache[PATH_MAX], fresh[PATH_MAX], lock[PATH_MAX];
+static void unpack_once(const char *why) {
+    char cache[PATH_MAX], lock[PATH_MAX];
     const char *home = getenv("HOME"), *caches = getenv("XDG_CACHE_HOME");
     if (caches && *caches == '/') {
         join(cache, "%s/nadir", caches);
     } else if (home && *home == '/') {
         join(cache, "%s/.cache/nadir", home);
     } else {
-        say("FUSE cannot be used here, and HOME is not set: there is no place to unpack to. Try --appimage-extract");
+        say("%sHOME is not set: there is no place to unpack to. Try --appimage-extract", why);
         exit(1);
     }
     make_folders(cache);
     join(mount_point, "%s/appimage-%016llx", cache, (unsigned long long)fingerprint());
     join(lock, "%s.lock", mount_point);
-    /* Goes on into the program and all it starts, so that nobody takes the files away under them. */
-    int held = open(lock, O_RDWR | O_CREAT, 0600);
-    if (held < 0) fail("cannot write", lock);
-    struct stat facts;
-    if (stat(mount_point, &facts) != 0) {
-        if (flock(held, LOCK_EX) != 0) fail("cannot lock", lock);
-        if (stat(mount_point, &facts) != 0) { /* another start has not done it meanwhile */
-            say("FUSE cannot be used here. Unpacking once into %s; later starts use that.", mount_point);
-            remove_others(cache, mount_point);
-            join(fresh, "%s/unpacking", cache);
-            remove_tree(fresh);
-            make_folders(fresh);
-            unpack(fresh, NULL);
-            if (rename(fresh, mount_point) != 0) fail("cannot make", mount_point);
+    /* The lock goes on into the program; what that starts may not have it, and is found by where it runs. */
+    int held = take_lock(lock, LOCK_SH);
+    if (is_whole(mount_point)) return;
+    close(held);
+    held = take_lock(lock, LOCK_EX);
+    if (!is_whole(mount_point)) { /* another start has not done it meanwhile */
+        say("%sUnpacking once into %s; later starts use that.", why, mount_point);
+        remove_others(cache, mount_point);
+        remove_tree(mount_point);
+        join(scratch, "%s.new", mount_point);
+        atexit(clean_up);
+        remove_tree(scratch);
+        own_folder(scratch, 0700);
+        unpack(scratch, NULL);
+        int folder = open(scratch, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (folder >= 0) {
+            syncfs(folder);
+            close(folder);
         }
+        if (rename(scratch, mount_point) != 0) fail("cannot make", mount_point);
+        *scratch = '\0';
     }
     flock(held, LOCK_SH);
 }
@@ -359,13 +445,16 @@ int main(int count, char **words) {
         return 0;
     }
     if (strcmp(asked, "extract") == 0) {
-        if (mkdir("squashfs-root", 0755) != 0 && errno != EEXIST) fail("cannot make", "squashfs-root");
-        unpack("squashfs-root", count > 2 ? words[2] : NULL);
+        own_folder("squashfs-root", 0755);
+        if (!unpack("squashfs-root", count > 2 ? words[2] : NULL)) {
+            say("nothing in %s is named %s", image, words[2]);
+            return 1;
+        }
         puts("squashfs-root");
         return 0;
     }
     if (strcmp(asked, "extract-and-run") == 0) {
-        unpack_once();
+        unpack_once("");
         words[1] = words[0];
         return run(words + 1);
     }
@@ -383,7 +472,11 @@ int main(int count, char **words) {
         say("no such option: %s\n%s", words[1], help);
         return 2;
     }
-    if ((forced && *forced && strcmp(forced, "0") != 0) || !mount_image()) unpack_once();
+    if (forced && *forced && strcmp(forced, "0") != 0) {
+        unpack_once("");
+    } else if (!mount_image()) {
+        unpack_once("FUSE cannot be used here. ");
+    }
     return run(words);
 }
 

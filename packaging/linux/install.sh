@@ -1,6 +1,7 @@
 #!/bin/sh
 # Install Nadir for you, or with --system for everybody; --uninstall takes it away again.
 set -eu
+umask 022
 
 usage() {
     cat <<'TEXT'
@@ -28,9 +29,11 @@ if [ "$where" = system ]; then
     folder=/opt/nadir bin=/usr/local/bin share=/usr/local/share
 else
     [ -n "${HOME:-}" ] || { echo "HOME is not set: there is no place to install to." >&2; exit 1; }
-    folder=$HOME/.local/lib/nadir bin=$HOME/.local/bin share=${XDG_DATA_HOME:-$HOME/.local/share}
+    folder=$HOME/.local/lib/nadir bin=$HOME/.local/bin share=$HOME/.local/share
+    case ${XDG_DATA_HOME:-} in /*) share=$XDG_DATA_HOME ;; esac
 fi
-list=$folder/installed-files.txt
+list=$folder/installed-files.txt     # what we have put outside $folder
+made=$folder/installed-folders.txt   # and the folders that were not there before
 
 refresh() {
     # The desktop's own lists; where a tool is missing, the desktop finds the files by itself, only later.
@@ -41,26 +44,43 @@ refresh() {
 
 remove_empty_lists() {
     # What the desktop's tools have written beside our files alone; another program's file keeps all of it.
-    if rmdir -- "$share/mime/packages" 2>/dev/null; then
+    if [ -d "$share/mime/packages" ] && [ -z "$(ls -A "$share/mime/packages")" ]; then
         for file in XMLnamespaces aliases generic-icons globs globs2 icons magic mime.cache subclasses treemagic types version; do
             rm -f -- "$share/mime/$file"
         done
+        rmdir -- "$share/mime/application" 2>/dev/null || :
     fi
     for file in applications/mimeinfo.cache icons/hicolor/icon-theme.cache; do
-        folder_=$share/${file%/*}
-        [ ! -f "$share/$file" ] || [ "$(ls -A "$folder_")" != "${file##*/}" ] || rm -f -- "$share/$file"
+        holder=$share/${file%/*}
+        [ ! -f "$share/$file" ] || [ "$(ls -A "$holder")" != "${file##*/}" ] || rm -f -- "$share/$file"
     done
-    for folder_ in mime/application mime applications icons/hicolor icons; do
-        rmdir -- "$share/$folder_" 2>/dev/null || :
+}
+
+have_folder() { # have a folder, and note those that had to be made for it, the outermost first
+    [ ! -d "$1" ] || return 0
+    have_folder "$(dirname -- "$1")"
+    mkdir -- "$1"
+    printf '%s\n' "$1" >>"$made_now"
+}
+
+remove_made() { # the innermost first; what somebody else has put something into stays
+    [ -f "$1" ] || return 0
+    awk '{line[NR] = $0} END {for (at = NR; at; at--) print line[at]}' "$1" | while IFS= read -r path; do
+        rmdir -- "$path" 2>/dev/null || :
     done
 }
 
 refuse_while_running() {
-    for process in /proc/[0-9]*; do
-        if [ "$(readlink "$process/exe" 2>/dev/null)" = "$folder/nadir" ]; then
-            echo "Nadir is running from $folder (process ${process#/proc/}): quit it first, with its builds." >&2
-            exit 1
-        fi
+    real=$(readlink -f -- "$folder") || return 0
+    for process in /proc/[0-9]*; do # the program itself; trainings run in another Python, which stands in our folder
+        for link in exe cwd; do
+            case $link:$(readlink "$process/$link" 2>/dev/null) in
+            exe:"$real"/* | cwd:"$real"/_internal*)
+                echo "Nadir is running from $folder (process ${process#/proc/}): quit it first, with its builds and trainings." >&2
+                exit 1
+                ;;
+            esac
+        done
     done
 }
 
@@ -70,8 +90,6 @@ remove_listed() {
     [ -f "$list" ] || return 0
     while IFS= read -r file; do
         rm -f -- "$file"
-        parent=$(dirname -- "$file")
-        while rmdir -- "$parent" 2>/dev/null; do parent=$(dirname -- "$parent"); done
     done <"$list"
 }
 
@@ -82,10 +100,13 @@ if [ "$what" = uninstall ]; then
     fi
     refuse_while_running
     remove_listed
-    rm -rf -- "$folder"
-    rmdir -- "$(dirname -- "$folder")" 2>/dev/null || :
     refresh
     remove_empty_lists
+    kept=$(mktemp)
+    [ ! -f "$made" ] || cp -- "$made" "$kept"
+    rm -rf -- "$folder"
+    remove_made "$kept"
+    rm -f -- "$kept"
     echo "Nadir is gone from $folder. Your own data stays: see ~/.config/nadir and ~/.local/share/nadir."
     exit 0
 fi
@@ -101,57 +122,75 @@ if [ -e "$folder" ] && [ ! -f "$list" ]; then
 fi
 refuse_while_running
 need=$(du -sk "$here/nadir" | cut -f1)
-mkdir -p -- "$(dirname -- "$folder")" "$bin" "$share"
+made_now=$(mktemp)
+finished=
+leave() {
+    rm -rf -- "$folder.new"
+    [ -n "$finished" ] || remove_made "$made_now"
+    rm -f -- "$made_now"
+}
+trap leave EXIT
+trap 'exit 130' HUP INT TERM
+[ ! -f "$made" ] || cp -- "$made" "$made_now" # of the installation that is renewed
+for path in "$(dirname -- "$folder")" "$bin" "$share"; do have_folder "$path"; done
 free=$(df -Pk "$(dirname -- "$folder")" | awk 'NR == 2 {print $4}')
 if [ "$free" -lt $((need + 20000)) ]; then
     echo "$(dirname -- "$folder") has $((free / 1000)) MB free; $((need / 1000 + 20)) MB are needed." >&2
     exit 1
 fi
-if [ -e "$bin/nadir" ] && [ ! -L "$bin/nadir" ]; then
+is_anothers() { # whether something stands at a path that no installation of ours has put there
+    { [ -e "$1" ] || [ -L "$1" ]; } && ! { [ -f "$list" ] && grep -qxF -- "$1" "$list"; }
+}
+if is_anothers "$bin/nadir"; then
     echo "$bin/nadir is another program's: move it elsewhere first." >&2
     exit 1
 fi
+(cd "$here/share" && find . -type f) | while IFS= read -r file; do
+    if is_anothers "$share/${file#./}"; then
+        echo "$share/${file#./} is another program's: move it elsewhere first." >&2
+        exit 1
+    fi
+done
 
 # Beside the place first, then moved: an installation that is interrupted leaves the old one whole.
 new=$folder.new
 rm -rf -- "$new"
-trap 'rm -rf -- "$new"' EXIT
-trap 'exit 130' HUP INT TERM
 cp -R -- "$here/nadir" "$new"
 chmod -R go+rX,go-w -- "$new"
-cp -- "$here/install.sh" "$new/uninstall.sh"
+cp -- "$here/install.sh" "$new/install.sh"
+: >"$new/${list##*/}"
 for old in "$folder/nadir-gpu"; do # what the user put beside the program moves along
     [ ! -d "$old" ] || cp -R -- "$old" "$new/"
 done
 remove_listed
 rm -rf -- "$folder"
-mkdir -p -- "$(dirname -- "$folder")" "$bin" "$share"
 mv -- "$new" "$folder"
-trap - EXIT
 
-: >"$list"
-put() { # put SOURCE TARGET
-    mkdir -p -- "$(dirname -- "$2")"
+put() { # put SOURCE TARGET; listed first, so that nothing of ours is ever taken for another's
+    have_folder "$(dirname -- "$2")"
+    printf '%s\n' "$2" >>"$list"
     cp -- "$1" "$2"
     chmod 644 -- "$2"
-    printf '%s\n' "$2" >>"$list"
 }
 opener=$(folder_opener)
 (cd "$here/share" && find . -type f) | while IFS= read -r file; do
     put "$here/share/$file" "$share/${file#./}"
 done
+# In quotes for Exec=, whose "%" is doubled; then for sed, to which "&", "|" and "\" mean something.
+quoted=$(printf '%s' "$folder/nadir" | sed -e 's/["`$\\]/\\&/g' -e 's/\\/\\\\/g' -e 's/%/%%/g' -e 's/[&|\\]/\\&/g')
 for entry in nadir zz-nadir-folder; do
-    sed "s|^Exec=nadir |Exec=\"$folder/nadir\" |" "$here/share/applications/$entry.desktop" >"$share/applications/$entry.desktop"
+    sed "s|^Exec=nadir |Exec=\"$quoted\" |" "$here/share/applications/$entry.desktop" >"$share/applications/$entry.desktop"
 done
-ln -sfn -- "$folder/nadir" "$bin/nadir"
 printf '%s\n' "$bin/nadir" >>"$list"
+ln -sfn -- "$folder/nadir" "$bin/nadir"
+cp -- "$made_now" "$made"
+finished=yes
 # The uninstaller knows which kind of installation it belongs to.
 if [ "$where" = system ]; then
     printf '#!/bin/sh\nexec sh "%s/install.sh" --uninstall --system\n' "$folder" >"$folder/uninstall.sh"
 else
     printf '#!/bin/sh\nexec sh "%s/install.sh" --uninstall\n' "$folder" >"$folder/uninstall.sh"
 fi
-cp -- "$here/install.sh" "$folder/install.sh"
 chmod 755 -- "$folder/uninstall.sh" "$folder/install.sh"
 refresh
 # Your own entries go before the system's: folders must not open in Nadir from now on.

@@ -44,6 +44,7 @@ def place(tmp_path: Path) -> Path:
 def nadir(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
     code = PROGRAM.format(inside=str(place / "_internal"))
     environ = {"PATH": str(place / "bin"), "HOME": str(place), "PYTHONPATH": str(ROOT)}
+    environ["PYTHONSAFEPATH"] = "1"  # as the frozen program's own Python is
     return subprocess.run(
         [sys.executable, "-c", code, *words],
         cwd=place / "work",
@@ -64,8 +65,12 @@ def script(path: Path, text: str) -> None:
 @pytest.mark.parametrize("where", ["bin/python3", ".local/share/nadir/training-python/bin/python"])
 def test_another_python_runs_what_needs_pytorch(place: Path, where: str) -> None:
     script(place / where, f'exec {sys.executable} "$@"')
+    for name in ("torch.py", "json.py", "engine/__main__.py", "engine/__init__.py"):
+        (place / "work" / name).parent.mkdir(exist_ok=True)
+        (place / "work" / name).write_text("raise SystemExit('a stranger file was run')")
     done = nadir(place, "export", "--checkpoint", "none.pt", "--out", "x.encoder")
     assert done.returncode == 1 and "none.pt" in done.stderr and "PyTorch" not in done.stderr
+    assert "stranger" not in done.stderr
     done = nadir(place, "train", "--help")
     assert done.returncode == 0 and "--recipe" in done.stdout
     said = nadir(place, "doctor").stdout
@@ -119,7 +124,7 @@ def test_a_checkout_needs_none_of_it(capsys: pytest.CaptureFixture[str]) -> None
         training_python.commands(Path("python3"))
 
 
-def test_the_data_lies_where_the_window_looks(monkeypatch: pytest.MonkeyPatch, qapp) -> None:
+def test_the_data_lies_where_the_window_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     from PySide6.QtCore import QCoreApplication, QStandardPaths
 
     before = QCoreApplication.applicationName()

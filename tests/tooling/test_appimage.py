@@ -73,6 +73,10 @@ def call(
     )
 
 
+def unpacked_in(home: Path) -> list[Path]:
+    return [p for p in (home / ".cache/nadir").glob("appimage-*") if "." not in p.name]
+
+
 def test_it_says_what_it_is(image: Path, tmp_path: Path) -> None:
     head = image.read_bytes()[:11]
     assert head[:4] == b"\x7fELF" and head[8:] == b"AI\x02"
@@ -94,7 +98,7 @@ def test_nothing_but_the_c_library_has_to_be_there(image: Path) -> None:
 def test_it_unpacks_once_and_runs_from_there(image: Path, tmp_path: Path) -> None:
     home = tmp_path / "a home"
     done = call(image, home, "localize", "two words", "")
-    unpacked = next((home / ".cache/nadir").glob("appimage-*[0-9a-f]"))
+    (unpacked,) = unpacked_in(home)
     said = done.stdout.splitlines()
     assert said[0] == f"{image}|{unpacked}|{image}|{home}"
     assert said[1:] == ["word: localize", "word: two words", "word: "]
@@ -122,12 +126,77 @@ def test_what_other_versions_unpacked_goes_unless_one_runs(image: Path, tmp_path
 
 def test_an_unpacking_that_broke_off_is_done_anew(image: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    half = home / ".cache/nadir/unpacking/nadir"
-    half.mkdir(parents=True)
-    (half / "data").write_text("half")
     assert call(image, home).returncode == 7
-    unpacked = next((home / ".cache/nadir").glob("appimage-*[0-9a-f]"))
+    (unpacked,) = unpacked_in(home)
+    shutil.move(unpacked, f"{unpacked}.new")
+    (Path(f"{unpacked}.new") / "nadir/data").write_text("half")
+    assert call(image, home).returncode == 7
     assert (unpacked / "nadir/data").stat().st_size > 700_000
+    assert {path.name for path in unpacked.parent.iterdir()} == {
+        unpacked.name,
+        f"{unpacked.name}.lock",
+    }
+
+
+def test_what_was_partly_deleted_is_unpacked_anew(image: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    call(image, home)
+    (unpacked,) = unpacked_in(home)
+    shutil.rmtree(unpacked / "nadir")
+    assert call(image, home).returncode == 7
+
+
+def test_two_versions_unpack_at_once(image: Path, tmp_path: Path) -> None:
+    """Each into a folder of its own; the same version twice waits for itself."""
+    home = tmp_path / "home"
+    home.mkdir()
+    other = Path(shutil.copy2(image, tmp_path / "Other.AppImage"))
+    with open(other, "ab") as file:
+        file.write(b"\0" * 4096)
+    environ = {"HOME": str(home), "PATH": os.environ["PATH"], "APPIMAGE_EXTRACT_AND_RUN": "1"}
+    started = [
+        subprocess.Popen([str(path), "x"], env=environ, stdout=subprocess.PIPE, text=True)
+        for path in (image, other, image, other, image)
+    ]
+    for process in started:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 7 and out.endswith("word: x\n")
+    for path in (image, other):
+        assert call(path, home).returncode == 7
+    assert not list((home / ".cache/nadir").glob("*.new"))
+
+
+def test_what_a_build_runs_from_is_not_taken_away(image: Path, tmp_path: Path) -> None:
+    """A build or a training of another version has no lock; it runs from the folder, or stands in it."""
+    home = tmp_path / "home"
+    old = home / ".cache/nadir/appimage-0123"
+    old.mkdir(parents=True)
+    standing = subprocess.Popen(["sleep", "60"], cwd=old)
+    try:
+        call(image, home)
+        assert old.is_dir()
+    finally:
+        standing.kill()
+        standing.wait()
+    shutil.rmtree(unpacked_in(home)[0])
+    call(image, home)
+    assert not old.exists()
+
+
+def test_links_that_are_there_lead_nothing_astray(image: Path, tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("mine")
+    doc = tmp_path / "squashfs-root/usr/share/doc/nadir"
+    doc.mkdir(parents=True)
+    (doc / "LICENSE").symlink_to(precious)
+    assert call(image, tmp_path, "--appimage-extract", "usr/share/doc").returncode == 0
+    assert precious.read_text() == "mine" and not (doc / "LICENSE").is_symlink()
+    shutil.rmtree(tmp_path / "squashfs-root")
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "squashfs-root").symlink_to(tmp_path / "elsewhere")
+    done = call(image, tmp_path, "--appimage-extract")
+    assert done.returncode == 1 and "will not write into squashfs-root" in done.stderr
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
@@ -155,11 +224,15 @@ def test_a_full_disk_is_told(image: Path, tmp_path: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 1 and "cannot write" in done.stderr and "nadir/data" in done.stderr
+    assert not list((home / ".cache/nadir").glob("appimage-*.new"))
     assert call(image, home).returncode == 7  # and the next start, with room, mends it
 
 
 def test_parts_are_extracted_by_hand(image: Path, tmp_path: Path) -> None:
+    none = call(image, tmp_path, "--appimage-extract", "none")
+    assert none.returncode == 1 and "nothing in" in none.stderr
     assert call(image, tmp_path, "--appimage-extract", "usr/share/doc").stdout == "squashfs-root\n"
+    assert [p.name for p in (tmp_path / "squashfs-root").iterdir()] == ["usr"]
     files = {p.name for p in (tmp_path / "squashfs-root").rglob("*") if p.is_file()}
     assert files == {"LICENSE", "READ_ME.txt", "runtime.c"}
     call(image, tmp_path, "--appimage-extract")
@@ -178,7 +251,8 @@ def test_a_download_that_broke_off_is_told(image: Path, tmp_path: Path, left: fl
     half.chmod(0o755)
     done = call(half, tmp_path / "home")
     assert done.returncode == 1 and "is damaged: get it anew" in done.stderr
-    assert not list((tmp_path / "home/.cache/nadir").glob("appimage-*[0-9a-f]"))
+    assert not unpacked_in(tmp_path / "home")
+    assert not list((tmp_path / "home/.cache/nadir").glob("*.new"))
 
 
 def _mounts(home: Path) -> list[str]:

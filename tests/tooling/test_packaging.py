@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import configparser
 import ctypes
-import importlib.machinery
 import json
 import os
 import plistlib
+import re
 import shutil
 import struct
 import subprocess
@@ -274,6 +274,16 @@ def test_a_file_named_like_a_verb_is_opened(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "photo").write_bytes(b"")
     assert not entry.is_command(["photo"])
+    (tmp_path / "train").mkdir()  # a verb is a verb; ./train is the folder
+    assert entry.is_command(["train", "--help"]) and not entry.is_command(["./train"])
+
+
+def test_the_verbs_are_known_before_the_command_line_is_loaded() -> None:
+    from engine.cli import make_parser
+
+    usage = make_parser().format_help()
+    assert all(f"\n    {verb} " in usage for verb in entry.VERBS)
+    assert len(re.findall(r"^    [a-z]+ ", usage, re.MULTILINE)) == len(entry.VERBS)
 
 
 def test_children_get_the_users_environment(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -285,23 +295,66 @@ def test_children_get_the_users_environment(monkeypatch: pytest.MonkeyPatch) -> 
     assert "LD_LIBRARY_PATH" not in os.environ
 
 
-def test_an_onnxruntime_beside_the_program_comes_first(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(sys, "executable", str(tmp_path / "nadir"))
-    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
-    monkeypatch.setattr(sys, "meta_path", list(sys.meta_path))
-    assert entry.use_gpu_folder() is None
+def gpu(place: Path, code: str) -> str:
+    """What a process says that begins as the program does, in ``place``."""
+    begin = f"import os, sys; sys.executable = {str(place / 'nadir')!r}; import entry; "
+    begin += "used = entry.use_gpu_folder(); trouble = os.environ.get(entry.GPU_TROUBLE, ''); "
+    path = os.pathsep.join([str(ROOT), str(ROOT / "packaging")])
+    environ = {"PYTHONPATH": path, "PATH": "/usr/bin:/bin", "XDG_DATA_HOME": str(place / "data")}
+    done = subprocess.run(
+        [sys.executable, "-c", begin + code],
+        env=environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def test_an_onnxruntime_beside_the_program_comes_first(tmp_path: Path) -> None:
+    assert gpu(tmp_path, "print(used, trouble)") == "None"
     folder = tmp_path / entry.GPU_FOLDER
     for package in ("onnxruntime", "numpy"):
         (folder / package / "capi").mkdir(parents=True)
-        (folder / package / "__init__.py").write_text("")
-    assert entry.use_gpu_folder() == folder
-    ours = importlib.machinery.PathFinder.find_spec("onnxruntime")
-    first = sys.meta_path[0].find_spec("onnxruntime", None)
-    assert first is not None and first.origin == str(folder / "onnxruntime/__init__.py")
-    assert ours is not None and ours.origin != first.origin
-    assert sys.meta_path[0].find_spec("numpy", None) is None
+        (folder / package / "__init__.py").write_text("class InferenceSession: pass")
+    told = gpu(
+        tmp_path,
+        "import numpy, onnxruntime; "
+        "print(used, trouble, onnxruntime.__file__, 'nadir-gpu' in numpy.__file__)",
+    )
+    assert told == f"{folder}  {folder}/onnxruntime/__init__.py False"
+
+
+@pytest.mark.parametrize(
+    "content", [None, "import no_such_module", "this is no Python", "1 / 0", "x = 1"]
+)
+def test_an_onnxruntime_beside_that_cannot_be_loaded_is_left_alone(
+    content: str | None, tmp_path: Path
+) -> None:
+    folder = tmp_path / "data/nadir" / entry.GPU_FOLDER
+    (folder / "onnxruntime/capi").mkdir(parents=True)
+    if content is not None:
+        (folder / "onnxruntime/__init__.py").write_text(content)
+    told = gpu(tmp_path, "import onnxruntime; print(used, trouble, onnxruntime.__file__)")
+    assert told.startswith(f"None {folder} is not used: it cannot be loaded")
+    assert str(folder) not in told.split()[-1]
+    code = "from engine.encoder import open_encoder; from engine.shipped import shipped_encoder; "
+    told = gpu(tmp_path, code + "print(open_encoder(shipped_encoder()).notices)")
+    assert told.count("is not used") == 1
+
+
+@pytest.mark.skipif(not LINUX, reason="who owns a file is told there")
+def test_an_onnxruntime_that_others_may_write_to_is_left_alone(tmp_path: Path) -> None:
+    folder = tmp_path / entry.GPU_FOLDER
+    (folder / "onnxruntime/capi").mkdir(parents=True)
+    (folder / "onnxruntime/__init__.py").write_text("class InferenceSession: pass")
+    folder.chmod(0o777)
+    assert "somebody else may write there" in gpu(tmp_path, "print(trouble)")
+    folder.chmod(0o755)
+    if os.geteuid() == 0:
+        os.chown(folder / "onnxruntime", 61184, 61184)
+        assert "somebody else may write there" in gpu(tmp_path, "print(trouble)")
 
 
 @pytest.mark.skipif(not LINUX, reason="for Linux")
@@ -452,6 +505,80 @@ def test_what_another_installer_put_there_stays(unpacked: Path, tmp_path: Path) 
     )
     assert done.returncode == 1 and "not made by this script" in done.stderr
     assert there.read_text() == "another's"
+
+
+def install(
+    unpacked: Path, home: Path, *words: str, **environ: str
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [str(unpacked / "install.sh"), *words],
+        env={"HOME": str(home), "PATH": "/usr/bin:/bin", **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+@pytest.mark.parametrize("name", [".local/bin/nadir", ".local/share/applications/nadir.desktop"])
+def test_files_of_other_programs_stay_what_they_are(
+    name: str, unpacked: Path, tmp_path: Path
+) -> None:
+    """PyPI has another nadir, whose installers make such a link."""
+    home = tmp_path / "home"
+    other = home / name
+    other.parent.mkdir(parents=True)
+    if "bin" in name:
+        other.symlink_to("/opt/another/nadir")
+    else:
+        other.write_text("another's")
+    before = sorted(path.relative_to(home) for path in home.rglob("*"))
+    done = install(unpacked, home)
+    assert done.returncode == 1 and f"{other} is another program's" in done.stderr
+    assert sorted(path.relative_to(home) for path in home.rglob("*")) == before
+    assert os.readlink(other) == "/opt/another/nadir" if "bin" in name else other.read_text()
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_folders_that_were_there_stay_and_those_that_were_made_go(
+    unpacked: Path, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    for name in (".local/bin", ".local/share/man"):
+        (home / name).mkdir(parents=True)
+    for _ in range(2):
+        assert install(unpacked, home).returncode == 0
+    assert (home / ".local/share/man/man1/nadir.1.gz").is_file()
+    assert install(unpacked, home, "--uninstall").returncode == 0
+    left = {path.relative_to(home).as_posix() for path in home.rglob("*")}
+    assert left == {".local", ".local/bin", ".local/share", ".local/share/man"}
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_homes_with_unusual_names(unpacked: Path, tmp_path: Path) -> None:
+    home = tmp_path / "R&D 100% ü"
+    home.mkdir()
+    done = install(unpacked, home, XDG_DATA_HOME="relative")
+    assert done.returncode == 0, done.stderr
+    shown = (home / ".local/share/applications/nadir.desktop").read_text("utf-8")
+    place = str(home).replace("%", "%%")
+    assert f'Exec="{place}/.local/lib/nadir/nadir" %F' in shown
+    assert install(unpacked, home, "--uninstall").returncode == 0
+    assert not list(home.iterdir())
+
+
+@pytest.mark.skipif(not LINUX, reason="for Linux")
+def test_a_strict_umask_closes_nothing(unpacked: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    command = f'umask 077; exec "{unpacked}/install.sh"'
+    done = subprocess.run(
+        ["sh", "-c", command], env={"HOME": str(home), "PATH": "/usr/bin:/bin"}, capture_output=True
+    )
+    assert done.returncode == 0
+    assert all(
+        path.stat().st_mode & 0o005 for path in (home / ".local").rglob("*") if path.is_dir()
+    )
 
 
 @pytest.mark.skipif(not LINUX, reason="for Linux")
