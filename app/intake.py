@@ -18,6 +18,7 @@ PICTURE_ENDINGS = (
 )  # fmt: skip
 ENCODER_ENDINGS = (".encoder", ".encoder.zip")
 INDEX_ENDING = ".index"
+PACKED_INDEX = ".index.zip"
 CARD, MANIFEST = "card.json", "manifest.json"
 
 

@@ -290,13 +290,17 @@ class MainWindow(QMainWindow):
         if encoder is not None or index is not None:
             self.session.bench.open(encoder, index)
         weights = [path for path in arrived.files if _are_weights(path)]
-        photos = [path for path in arrived.files if path not in weights]
+        packed = [path for path in arrived.files if path.name.lower().endswith(intake.PACKED_INDEX)]
+        photos = [path for path in arrived.files if path not in (*weights, *packed)]
         if photos:
             self.session.add_files(photos)
         if arrived.pictures:
             self.session.add(list(arrived.pictures))
         if weights:
             self._import(weights[-1])
+        if packed:  # an index opens as a folder: the Library unpacks and checks it
+            self.show_workspace(LIBRARY)
+            self.library.install(packed)
         if arrived.empty and arrived.addresses:
             self.session.notices.post(
                 "warning",

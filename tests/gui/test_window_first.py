@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -90,6 +91,20 @@ def test_a_checkpoint_named_on_the_command_line(new_window, tmp_path: Path, qtbo
     window = new_window(weights)
     assert isinstance(window.library, Library) and window.library.page == "import"
     assert not window.session.photos
+
+
+def test_a_packed_area_goes_to_the_library(
+    window: MainWindow, sights: Sights, tmp_path: Path, qtbot
+) -> None:
+    """What file managers open with Nadir by its ending."""
+    window.store.change(library=str(tmp_path / "library"))
+    packed = shutil.make_archive(
+        str(tmp_path / "harbour.index"), "zip", sights.index.parent, sights.index.name
+    )
+    drop(window, files(Path(packed)))
+    entries = window.library.listed
+    qtbot.waitUntil(lambda: any(e.home == "library" for e in entries("index")), timeout=SOON)
+    assert not window.locating and not window.session.photos
 
 
 def test_an_area_named_goes_before_the_encoder_of_last_time(
