@@ -11,7 +11,15 @@ from typing import Any
 
 from freeze.licences import Part
 
-_SPDX = re.compile(r"[A-Za-z0-9.+-]+(?: (?:AND|OR|WITH) [A-Za-z0-9.+-]+)*")
+# Of SPDX's list what occurs; a name that is not here goes in as words.
+_NAMES = """
+0BSD Apache-2.0 BSD-2-Clause BSD-3-Clause CC0-1.0 FTL GPL-2.0-only GPL-2.0-or-later GPL-3.0-only GPL-3.0-or-later HPND
+IJG ISC LGPL-2.0-or-later LGPL-2.1-only LGPL-2.1-or-later LGPL-3.0-only LGPL-3.0-or-later MIT MIT-0 MIT-CMU MPL-2.0
+OFL-1.1 PSF-2.0 PostgreSQL Python-2.0 Qhull Unicode-3.0 Unlicense X11 Zlib blessing bzip2-1.0.6 curl libpng-2.0 libtiff
+"""
+_IDS = frozenset(_NAMES.split())
+_EXCEPTIONS = frozenset({"Bootloader-exception", "GCC-exception-3.1", "LLVM-exception"})
+_SAME = {"MIT License": "MIT", "Mozilla Public License 2.0 (MPL 2.0)": "MPL-2.0"}
 
 
 def bill(parts: list[Part], version: str, folder: Path) -> dict[str, Any]:
@@ -39,7 +47,7 @@ def bill(parts: list[Part], version: str, folder: Path) -> dict[str, Any]:
 def _component(part: Part) -> dict[str, Any]:
     found: dict[str, Any] = {
         "type": "library",
-        "bom-ref": f"{part.kind}/{part.name}",
+        "bom-ref": "/".join(filter(None, (part.kind, part.name, part.version))),
         "name": part.name,
         "licenses": [_licence(part.licence)],
     }
@@ -58,9 +66,19 @@ def _component(part: Part) -> dict[str, Any]:
 
 
 def _licence(words: str) -> dict[str, Any]:
-    if _SPDX.fullmatch(words) and not words.startswith("GPL-2.0-or-later WITH"):
-        return {"expression": words}
-    return {"license": {"name": words}}
+    words = _SAME.get(words, words)
+    return {"expression": words} if is_expression(words) else {"license": {"name": words}}
+
+
+def is_expression(words: str) -> bool:
+    """Whether a licence is told as SPDX wants it, with names of SPDX's list."""
+    for part in re.split(r" (?:AND|OR) ", words.replace("(", "").replace(")", "")):
+        name, given, exception = part.partition(" WITH ")
+        if name not in _IDS and not re.fullmatch(r"LicenseRef-[A-Za-z0-9.-]+", name):
+            return False
+        if given and exception not in _EXCEPTIONS:
+            return False
+    return words.count("(") == words.count(")")
 
 
 def tree_digest(folder: Path) -> str:

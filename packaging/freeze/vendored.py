@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,19 @@ class Vendored:
     holders: str
     home: str
 
+    @property
+    def file(self) -> Path:
+        """Where its own terms are kept, if they are."""
+        words = self.title.partition(",")[0].lower().replace("'s ", " ").replace("s' ", "s ")
+        return _TEXTS / f"{re.sub(r'[^a-z0-9]+', '-', words)}.txt"
 
+    @property
+    def text(self) -> str:
+        """Its own terms; empty where its licence says it all."""
+        return self.file.read_text("utf-8") if self.file.is_file() else ""
+
+
+_TEXTS = Path(__file__).resolve().parents[1] / "licences" / "parts"
 _TABLE: dict[str, Vendored] = {
     "gdal": Vendored("GDAL", "MIT", "Frank Warmerdam, Even Rouault and others", "gdal.org"),
     "proj(_9)?": Vendored("PROJ", "MIT", "Gerald Evenden, Frank Warmerdam and others", "proj.org"),
@@ -151,11 +164,71 @@ def vendored(file_name: str) -> Vendored | None:
     stem = re.split(r"\.(?:so|dylib|dll)\b", file_name, maxsplit=1)[0]
     stem = re.sub(r"(?:-(?:[0-9a-f]{32}|[0-9a-f]{8}))+_?$", "", stem)
     stem = re.sub(r"\.[0-9][0-9.]*(?=$|\.zlib-ng$)", "", stem).removesuffix(".zlib-ng")
-    if file_name.startswith("libjpeg.9."):  # the IJG's own, not libjpeg-turbo
-        stem = "libjpeg9"
+    if stem[3:] == "jpeg" and re.search(r"(\.so|libjpeg|piljpeg|rasjpeg)\.9\b", file_name):
+        stem = "libjpeg9"  # the IJG's own; libjpeg-turbo's are .62 and .8
     stem = re.sub(r"^(lib|pil|ras)(?=\w)", "", stem).rstrip("-_")
     stem = re.sub(r"-[0-9a-f]{8}$", "", stem)
     for pattern, facts in _TABLE.items():
         if re.fullmatch(pattern, stem, re.IGNORECASE):
             return facts
     return None
+
+
+def all_known() -> list[Vendored]:
+    """All that the table tells of."""
+    return list(_TABLE.values())
+
+
+def titled(name: str) -> Vendored | None:
+    """The library that a bill of materials calls so: by its title, or by a file's name without its ending."""
+    for facts in _TABLE.values():
+        if re.fullmatch(rf"{re.escape(facts.title)}( \d)?", name):
+            return facts
+    return vendored(f"{name}.so")
+
+
+# What a library says of its version in its own data.
+_SAYS: dict[str, bytes] = {
+    "Chromium": rb"Chrome/(\d+\.\d+\.\d+\.\d+)",
+    "OpenSSL": rb"OpenSSL (\d+\.\d+\.\d+[a-z]?) \d+ \w+ 20\d\d",
+    "curl": rb"libcurl/(\d+\.\d+\.\d+)",
+    "HDF5": rb"HDF5 library version: (\d+\.\d+\.\d+)",
+    "netCDF-C": rb"\0(4\.\d+\.\d+)",
+    "SQLite": rb"\0(3\.\d\d\.\d+)\0",
+    "nghttp2": rb"\0(1\.\d\d\.\d+)\0",
+    "libtiff": rb"LIBTIFF, Version (\d+\.\d+\.\d+)",
+    "libjpeg": rb"\b(9[a-z])  \d+-\w{3}-20\d\d",
+    "libjpeg-turbo": rb"libjpeg-turbo version (\d+\.\d+\.\d+)",
+    "libpng": rb"libpng version (\d+\.\d+\.\d+)",
+    "json-c": rb"\0(0\.\d\d)\0",
+    "PCRE2": rb"\b(10\.\d+) 20\d\d-\d\d-\d\d",
+    "PROJ": rb"Rel\. (\d+\.\d+\.\d+)",
+    "OpenBLAS": rb"OpenBLAS (\d+\.\d+\.\d+)",
+    "ICU": rb"\0(\d\d\.\d)\0",
+    "Expat": rb"expat_(\d+\.\d+\.\d+)",
+    "bzip2": rb"\b(1\.0\.\d), ",
+}
+# Libraries whose files bear their version, after so many numbers of another kind.
+_NUMBERED = {"GDAL": 1, "PROJ": 1} | dict.fromkeys(
+    ("GEOS", "Zstandard", "OpenJPEG", "C-Blosc", "XZ Utils' liblzma", "SQLite", "Brotli"), 0
+)
+
+
+def version_said(title: str, path: Path) -> str:
+    """The version that a library tells of itself; empty where it does not."""
+    pattern = _SAYS.get(title)
+    found = re.search(pattern, path.read_bytes()) if pattern else None
+    return found[1].decode() if found else ""
+
+
+def version_numbered(title: str, file_name: str) -> str:
+    """The version in a file's name: the library's where that stands there, else its interface's, as ``so 6.2.0``."""
+    found = re.search(r"\.so\.(\d[\d.]*)$|\.(\d[\d.]*)\.dylib$", file_name)
+    if found is None:
+        return ""
+    number = found[1] or found[2]
+    if title in _NUMBERED:
+        rest = ".".join(number.split(".")[_NUMBERED[title] :])
+        if rest.count(".") == 2:
+            return rest
+    return f"so {number}"
