@@ -34,7 +34,7 @@ from tests.qt_setup import prepare_qt
 
 ROOT = Path(__file__).resolve().parents[2]
 GUIDE = ROOT / "resources" / "guide"
-PAGES = sorted([*GUIDE.glob("*.md"), ROOT / "README.md", *ROOT.glob("C*.md")])
+PAGES = sorted([*GUIDE.glob("*.md"), *ROOT.glob("*.md"), ROOT / "packaging" / "README.md"])
 PROBLEM = prepare_qt()
 EXAMPLE_HOST = (
     "tiles.example.org"  # stands for a server of the reader's; here for one of this machine
@@ -86,21 +86,28 @@ def commands(page: Path) -> list[list[str]]:
     return [shlex.split(line, comments=True) for line in lines if line.startswith("nadir ")]
 
 
+RUN = [pytest.param(page, id=page.name) for page in sorted(GUIDE.glob("*.md")) if commands(page)]
+
+
+def test_there_are_pages_with_commands() -> None:
+    assert len(RUN) >= 3
+
+
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("name", ["locate.md", "imagery.md", "checkpoints.md"])
-def test_the_commands_of_a_page_run(name: str, tmp_path: Path) -> None:
-    found = commands(GUIDE / name)
-    assert found
-    _lay_out(tmp_path)
+@pytest.mark.parametrize("page", RUN)
+def test_the_commands_of_a_page_run(page: Path, tmp_path: Path) -> None:
+    found = commands(page)
+    lay_out(tmp_path)
     with serving(_map_tile) as site:
         for words in found:
             words = [word.replace(f"https://{EXAMPLE_HOST}", site.url) for word in words]
             words = [word.replace(EXAMPLE_HOST, site.host) for word in words]
-            _run(words, tmp_path)
+            run_nadir(words, tmp_path)
         assert bool(site.asked) == any(EXAMPLE_HOST in word for line in found for word in line)
 
 
-def _run(words: list[str], folder: Path) -> None:
+def run_nadir(words: list[str], folder: Path) -> None:
+    """Run one command of a page in a folder; what it says that it writes has to be there then."""
     done = subprocess.run(
         [sys.executable, "-m", "engine", *words[1:]],
         cwd=folder,
@@ -123,7 +130,7 @@ def _map_tile(asked: Asked) -> Reply:
     return Reply(body=out.getvalue())
 
 
-def _lay_out(folder: Path) -> None:
+def lay_out(folder: Path) -> None:
     """What the pages speak of: a photo, a panorama, somebody's weights."""
     samples = ROOT / "resources" / "samples"
     shutil.copyfile(samples / "3 photo.jpg", folder / "photo.jpg")
