@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from PySide6.QtCore import QCoreApplication, Qt, QUrl
+from PySide6.QtCore import QCoreApplication, QUrl
 from PySide6.QtGui import QPalette, QTextCursor, QTextFrameFormat, QTextLength, QTextTable
-from PySide6.QtWidgets import (
-    QDialog,
-    QHBoxLayout,
-    QListWidget,
-    QPushButton,
-    QTextBrowser,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QTextBrowser, QWidget
 
 from app.jobs import Jobs
+from app.pages_dialog import PagesDialog
 from app.resources import resource
 from app.theme import STEP
-from app.widgets import label
 from engine import __version__
 from engine.errors import NadirError
 from engine.progress import Report
@@ -64,42 +56,20 @@ def _title(text: str) -> str:
     return text.partition("\n")[0].lstrip("# ")
 
 
-class GuideDialog(QDialog):
-    """The pages at the left, the one that is read at the right."""
+class GuideDialog(PagesDialog):
+    """The pages of the guide, and which version of the program this is."""
 
     def __init__(self, jobs: Jobs, parent: QWidget) -> None:
-        super().__init__(parent)
-        title = translate("Guide", "Guide")
-        self.setWindowTitle(title)
-        self.pages = QListWidget()
-        self.pages.setAccessibleName(translate("Guide", "Pages"))
-        self.pages.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.pages.setFixedWidth(220)
-        self.pages.setSpacing(2)
         self.text = QTextBrowser()
         self.text.setAccessibleName(translate("Guide", "Page"))
         self.text.setOpenLinks(False)
         self.text.anchorClicked.connect(self._follow)
-        both = QHBoxLayout()
-        both.setSpacing(3 * STEP)
-        both.addWidget(self.pages)
-        both.addWidget(self.text, 1)
-        close = QPushButton(translate("Guide", "Close"))
-        close.setDefault(True)
-        close.clicked.connect(self.accept)
-        foot = QHBoxLayout()
-        foot.addWidget(label(translate("Guide", "Nadir {0}").format(__version__), muted=True))
-        foot.addStretch()
-        foot.addWidget(close)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(5 * STEP, 5 * STEP, 5 * STEP, 4 * STEP)
-        column.setSpacing(4 * STEP)
-        column.addWidget(label(title, size="large", bold=True))
-        column.addLayout(both, 1)
-        column.addLayout(foot)
-        self.resize(980, 680)
+        version = translate("Guide", "Nadir {0}").format(__version__)
+        super().__init__(
+            translate("Guide", "Guide"), translate("Guide", "Pages"), self.text, parent, version
+        )
         self._pages: list[Page] = []
-        self.pages.currentRowChanged.connect(self._show)
+        self.names.currentRowChanged.connect(self._show)
         jobs.start(
             translate("Guide", "Reading the guide"),
             read_guide,
@@ -111,8 +81,7 @@ class GuideDialog(QDialog):
 
     def _have(self, pages: list[Page]) -> None:
         self._pages = pages
-        self.pages.addItems([page.title for page in pages])
-        self.pages.setCurrentRow(0)
+        self.fill([page.title for page in pages])
 
     def _show(self, row: int) -> None:
         if 0 <= row < len(self._pages):
@@ -124,7 +93,7 @@ class GuideDialog(QDialog):
         """Go to another page. Nothing else is opened: what lies outside is for a browser."""
         names = [page.name for page in self._pages]
         if link.path() in names:
-            self.pages.setCurrentRow(names.index(link.path()))
+            self.names.setCurrentRow(names.index(link.path()))
 
     def _rule_tables(self) -> None:
         """Thin lines and room in tables, which Markdown's own have neither of."""

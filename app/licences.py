@@ -10,22 +10,13 @@ import importlib.metadata
 import json
 from dataclasses import dataclass
 
-from PySide6.QtCore import QCoreApplication, Qt
+from PySide6.QtCore import QCoreApplication
 from PySide6.QtGui import QFontDatabase
-from PySide6.QtWidgets import (
-    QDialog,
-    QHBoxLayout,
-    QListWidget,
-    QPlainTextEdit,
-    QPushButton,
-    QVBoxLayout,
-    QWidget,
-)
+from PySide6.QtWidgets import QPlainTextEdit, QWidget
 
 from app.jobs import Jobs
+from app.pages_dialog import PagesDialog
 from app.resources import resource
-from app.theme import STEP
-from app.widgets import label
 from engine import __version__
 from engine.errors import NadirError
 from engine.progress import Report
@@ -105,38 +96,18 @@ def _inside(file: str) -> str:
     return file.partition(".dist-info/")[2]
 
 
-class LicencesDialog(QDialog):
-    """A list at the left, the terms of what is chosen at the right."""
+class LicencesDialog(PagesDialog):
+    """The parts of the program, and the terms of each."""
 
     def __init__(self, jobs: Jobs, parent: QWidget) -> None:
-        super().__init__(parent)
-        title = translate("Licences", "Licences")
-        self.setWindowTitle(title)
-        self.parts = QListWidget()
-        self.parts.setAccessibleName(translate("Licences", "Parts of the program"))
-        self.parts.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.parts.setFixedWidth(240)
-        self.parts.setSpacing(2)
         self.text = QPlainTextEdit()
         self.text.setReadOnly(True)
         self.text.setAccessibleName(translate("Licences", "Terms"))
         self.text.setFont(QFontDatabase.systemFont(QFontDatabase.SystemFont.FixedFont))
-        both = QHBoxLayout()
-        both.setSpacing(3 * STEP)
-        both.addWidget(self.parts)
-        both.addWidget(self.text, 1)
-        close = QPushButton(translate("Licences", "Close"))
-        close.setDefault(True)
-        close.clicked.connect(self.accept)
-        column = QVBoxLayout(self)
-        column.setContentsMargins(5 * STEP, 5 * STEP, 5 * STEP, 4 * STEP)
-        column.setSpacing(4 * STEP)
-        column.addWidget(label(title, size="large", bold=True))
-        column.addLayout(both, 1)
-        column.addWidget(close, 0, Qt.AlignmentFlag.AlignRight)
-        self.resize(900, 600)
+        what = translate("Licences", "Parts of the program")
+        super().__init__(translate("Licences", "Licences"), what, self.text, parent)
         self._terms: list[Terms] = []
-        self.parts.currentRowChanged.connect(self._show)
+        self.names.currentRowChanged.connect(self._show)
         jobs.start(
             translate("Licences", "Reading the licences"),
             read_terms,
@@ -148,8 +119,7 @@ class LicencesDialog(QDialog):
 
     def _have(self, terms: list[Terms]) -> None:
         self._terms = [*terms[:1], *sorted(terms[1:], key=lambda part: part.name.casefold())]
-        self.parts.addItems([part.name for part in self._terms])
-        self.parts.setCurrentRow(0)
+        self.fill([part.name for part in self._terms])
 
     def _show(self, row: int) -> None:
         if 0 <= row < len(self._terms):

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from engine.errors import TrainingError
@@ -31,6 +32,41 @@ _FIND = (
 )
 _CAN_MAKE = "import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))"
 _ASK_S = 120.0
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What setting one up takes: bytes over the network, and bytes on the disk once it is done."""
+
+    download: int
+    disk: int
+
+    @property
+    def room(self) -> int:
+        """Bytes that must be free: what was downloaded lies there until it is installed."""
+        return self.download + self.disk
+
+
+def needs_of(system: str = sys.platform) -> Needs:
+    """About what it takes here: for Linux pip's index has PyTorch with NVIDIA's libraries only."""
+    if system.startswith("linux"):
+        return Needs(2_900_000_000, 5_200_000_000)
+    return Needs(400_000_000, 1_500_000_000)
+
+
+def check_room(folder: Path) -> None:
+    """Whether there is room for one in the folder that shall hold it.
+
+    Raises:
+        TrainingError: there is not.
+    """
+    free, room = shutil.disk_usage(folder).free, needs_of().room
+    if free < room:
+        raise TrainingError(
+            f"{free / 1e9:.1f} GB are free, and setting up PyTorch needs about {room / 1e9:.0f}",
+            folder,
+            "Make room there and try again",
+        )
 
 
 def data_folder() -> Path:
@@ -160,11 +196,13 @@ def set_up(tell: Callable[[str], object]) -> Path:
         )
     folder = own_environment()
     folder.parent.mkdir(parents=True, exist_ok=True)
+    check_room(folder.parent)
+    kept = {k: text for k, text in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME")}
     whole = False
     try:
         # pip unpacks some gigabytes on its way, which a /tmp in memory does not hold.
         with tempfile.TemporaryDirectory(dir=folder.parent, prefix="unpacking-") as scratch:
-            environ = {**os.environ, "TMPDIR": scratch}
+            environ = {**kept, "TMPDIR": scratch, "TEMP": scratch, "TMP": scratch}
             for step in commands(base):
                 tell(shown([step]))
                 done = subprocess.run(step, env=environ, check=False, stdin=subprocess.DEVNULL)

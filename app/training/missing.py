@@ -83,7 +83,7 @@ class MissingCard(StateCard):
             )
             self.say("train", self.tr("Training needs Python and PyTorch"), text, others)
             return
-        needs = set_up.needs_of()
+        needs = training_python.needs_of()
         text = self.tr(
             "Nadir comes without PyTorch. It can be set up in a folder of its own: about {0} over the network, which "
             "take {1} on the disk ({2} while it is being set up)."

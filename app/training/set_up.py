@@ -17,7 +17,6 @@ import sys
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
@@ -27,7 +26,7 @@ from app.training import processes
 from app.training.interpreter import environment
 from engine.errors import TrainingError
 from engine.progress import Report
-from engine.training_python import python_in
+from engine.training_python import check_room, python_in
 
 translate = QCoreApplication.translate
 _POLL_S = 0.1
@@ -38,26 +37,6 @@ _NO_NETWORK = re.compile(
     r"|Max retries exceeded|[Nn]ame resolution|Network is unreachable|Connection (refused|broken|reset)"
 )
 _NOTHING_FOUND = re.compile("No matching distribution|Could not find a version")
-
-
-@dataclass(frozen=True)
-class Needs:
-    """What setting up takes: bytes over the network, and bytes on the disk once it is done."""
-
-    download: int
-    disk: int
-
-    @property
-    def room(self) -> int:
-        """Bytes that must be free: what was downloaded lies there until it is installed."""
-        return self.download + self.disk
-
-
-def needs_of(system: str = sys.platform) -> Needs:
-    """About what it takes here: for Linux pip's index has PyTorch with NVIDIA's libraries only."""
-    if system.startswith("linux"):
-        return Needs(2_900_000_000, 5_200_000_000)
-    return Needs(400_000_000, 1_500_000_000)
 
 
 def nvidia_driver() -> bool:
@@ -74,13 +53,7 @@ def set_up(steps: list[list[str]], folder: Path, report: Report) -> Path:
         TrainingError: one of them failed, with the end of what it said.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    free, room = shutil.disk_usage(folder.parent).free, needs_of().room
-    if free < room:
-        raise TrainingError(
-            f"{free / 1e9:.1f} GB are free, and setting up PyTorch needs about {room / 1e9:.0f}",
-            folder.parent,
-            "Make room there and try again",
-        )
+    check_room(folder.parent)
     whole = False
     # pip unpacks gigabytes on its way. They go where they are taken away with the rest, whatever ends it.
     scratch = folder / "unpacking"

@@ -35,14 +35,14 @@ def test_it_is_read_and_its_links_lead_on(qtbot: QtBot) -> None:
     qtbot.addWidget(parent)
     dialog = guide.GuideDialog(jobs, parent)
     dialog.show()
-    qtbot.waitUntil(lambda: dialog.pages.count() > 3, timeout=5000)
+    qtbot.waitUntil(lambda: dialog.names.count() > 3, timeout=5000)
     assert dialog.text.toPlainText().startswith("Install Nadir")
     frames = dialog.text.document().rootFrame().childFrames()
     assert any(isinstance(frame, QTextTable) for frame in frames)
     dialog.text.anchorClicked.emit(QUrl("imagery.md"))
-    assert dialog.pages.currentItem().text() == "Use my imagery"
+    assert dialog.names.currentItem().text() == "Use my imagery"
     dialog.text.anchorClicked.emit(QUrl("https://example.org/"))  # nothing leaves the machine
-    assert dialog.pages.currentItem().text() == "Use my imagery"
+    assert dialog.names.currentItem().text() == "Use my imagery"
     assert jobs.shut_down()
 
 

@@ -47,8 +47,8 @@ def test_the_frozen_program_shows_what_its_build_collected(
     qtbot.addWidget(parent)
     dialog = licences.LicencesDialog(jobs, parent)
     dialog.show()
-    qtbot.waitUntil(lambda: dialog.parts.count() == 2, timeout=5000)
-    dialog.parts.setCurrentRow(1)
+    qtbot.waitUntil(lambda: dialog.names.count() == 2, timeout=5000)
+    dialog.names.setCurrentRow(1)
     assert dialog.text.toPlainText() == "PROJ 3\nMIT\nhttps://gdal.org\n\nT"
     assert jobs.shut_down()
 

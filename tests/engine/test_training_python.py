@@ -21,6 +21,8 @@ import importlib.util, sys
 sys.frozen, sys._MEIPASS = True, {inside!r}
 find = importlib.util.find_spec
 importlib.util.find_spec = lambda name, *rest: None if name == "torch" else find(name, *rest)
+from engine import training_python
+training_python.Needs.room = 1  # the stand-ins need none
 from engine.cli import main
 sys.exit(main(sys.argv[1:]))
 """
@@ -107,6 +109,17 @@ esac"""
     done = nadir(place, "doctor", "--set-up-training")
     assert done.returncode == 0 and "trains and imports" in done.stdout
     assert [path.name for path in data.iterdir()] == ["training-python"]
+
+
+def test_a_disk_without_room_is_told_before_anything_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training_python, "own_environment", lambda: tmp_path / "data" / "python")
+    monkeypatch.setattr(training_python, "base_python", lambda: Path(sys.executable))
+    monkeypatch.setattr(training_python.Needs, "room", 10**18)
+    with pytest.raises(TrainingError, match="setting up PyTorch needs about"):
+        training_python.set_up(lambda command: pytest.fail(f"{command} was to be run"))
+    assert not list((tmp_path / "data").iterdir())
 
 
 @posix

@@ -23,6 +23,7 @@ from app.training.missing import Farewell
 from app.training.run_page import CURVES, LOG, PAIRS, RECIPE
 from app.training.runs import Run, State
 from app.training.workspace import TrainWorkspace
+from engine import training_python
 from tests.sights import Sights
 from tests.tiny_training import write_recipe, write_towns
 
@@ -313,9 +314,7 @@ def test_without_torch_the_way_to_it_is_shown(
 def test_closing_while_a_python_is_set_up_asks(
     new_window, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, qtbot
 ) -> None:
-    from app.training import set_up
-
-    monkeypatch.setattr(set_up.Needs, "room", 1)
+    monkeypatch.setattr(training_python.Needs, "room", 1)
     monkeypatch.setattr("app.training.model.own_environment", lambda: tmp_path / "python")
     window = new_window()
     train = opened(window, runs)

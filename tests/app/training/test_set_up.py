@@ -17,7 +17,7 @@ from engine.errors import Cancelled, TrainingError
 @pytest.fixture(autouse=True)
 def room(monkeypatch: pytest.MonkeyPatch) -> None:
     """What these tests set up is small."""
-    monkeypatch.setattr(set_up.Needs, "room", 1)
+    monkeypatch.setattr(training_python.Needs, "room", 1)
 
 
 def quietly(_done: int, _total: int, _text: str) -> None:
@@ -167,7 +167,7 @@ def test_a_tools_scratch_goes_when_it_is_cut_off(tmp_path: Path) -> None:
 
 
 def test_the_size_is_known_before() -> None:
-    assert set_up.needs_of("linux").disk > 2 * set_up.needs_of("win32").disk
+    assert training_python.needs_of("linux").disk > 2 * training_python.needs_of("win32").disk
 
 
 def test_what_was_cancelled_leaves_nothing_running(tmp_path: Path) -> None:
