@@ -19,6 +19,7 @@ PICTURE_ENDINGS = (
 ENCODER_ENDINGS = (".encoder", ".encoder.zip")
 INDEX_ENDING = ".index"
 PACKED_INDEX = ".index.zip"
+WEIGHTS_ENDINGS = (".pth", ".pt", ".ckpt", ".safetensors", ".npz")
 CARD, MANIFEST = "card.json", "manifest.json"
 
 
@@ -52,6 +53,16 @@ def name_of(path: Path) -> str:
         if name.lower().endswith(ending) and len(name) > len(ending):
             name = name[: -len(ending)]
     return name
+
+
+def are_weights(path: Path) -> bool:
+    """Whether it is a checkpoint by its name; a mere ``.tar`` is more likely an archive of photos."""
+    return path.name.lower().removesuffix(".tar").endswith(WEIGHTS_ENDINGS)
+
+
+def is_for_library(path: Path) -> bool:
+    """Whether a file belongs into the Library wherever it is dropped: it imports weights and unpacks indexes."""
+    return are_weights(path) or path.name.lower().endswith(PACKED_INDEX)
 
 
 def encoder_of(path: Path) -> Path:

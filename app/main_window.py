@@ -32,7 +32,6 @@ from app.actions import Actions
 from app.drop_hint import DropHint
 from app.header import Header
 from app.icons import application_icon
-from app.library.importing import ENDINGS
 from app.library.model import Library
 from app.notices import headline_of, remedy_of
 from app.rail import LIBRARY, LOCATE, TRAIN, Rail
@@ -289,18 +288,16 @@ class MainWindow(QMainWindow):
         index = arrived.indexes[-1] if arrived.indexes else None
         if encoder is not None or index is not None:
             self.session.bench.open(encoder, index)
-        weights = [path for path in arrived.files if _are_weights(path)]
-        packed = [path for path in arrived.files if path.name.lower().endswith(intake.PACKED_INDEX)]
-        photos = [path for path in arrived.files if path not in (*weights, *packed)]
+        theirs = [path for path in arrived.files if intake.is_for_library(path)]
+        photos = [path for path in arrived.files if path not in theirs]
         if photos:
             self.session.add_files(photos)
         if arrived.pictures:
             self.session.add(list(arrived.pictures))
-        if weights:
-            self._import(weights[-1])
-        if packed:  # an index opens as a folder: the Library unpacks and checks it
+        if theirs:
             self.show_workspace(LIBRARY)
-            self.library.install(packed)
+        for path in theirs:
+            self._to_library(intake.Arrived(files=[path]))
         if arrived.empty and arrived.addresses:
             self.session.notices.post(
                 "warning",
@@ -314,20 +311,12 @@ class MainWindow(QMainWindow):
         elif arrived.empty:
             self.session.notices.post("warning", self.tr("There is no picture in what was pasted."))
 
-    def _import(self, checkpoint: Path) -> None:
-        """Weights are no photo: offer to make an encoder of them."""
-        self.show_workspace(LIBRARY)
-        self.library.show("import")
-        self.shelves.imports.set_checkpoint(checkpoint)
-        self.session.notices.post(
-            "info",
-            self.tr("{0}: these are a network's weights. Imported, they become an encoder.").format(
-                checkpoint.name
-            ),
-        )
-
     def _to_library(self, arrived: intake.Arrived) -> bool:
         """Whether what was dropped belonged there; photos do not."""
+        weights = [path for path in arrived.files if intake.are_weights(path)]
+        if weights:
+            words = self.tr("{0}: these are a network's weights. Imported, they become an encoder.")
+            self.session.notices.post("info", words.format(weights[-1].name))
         return self.shelves.take(arrived)
 
     def paste(self) -> None:
@@ -494,8 +483,3 @@ class MainWindow(QMainWindow):
             self._shelves.shut_down()
         self.session.shut_down()
         event.accept()
-
-
-def _are_weights(path: Path) -> bool:
-    """Whether it is a checkpoint by its name; a mere ``.tar`` is more likely an archive of photos."""
-    return path.name.lower().removesuffix(".tar").endswith(ENDINGS)

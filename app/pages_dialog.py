@@ -56,7 +56,8 @@ class PagesDialog(QDialog):
         column.addWidget(label(title, size="large", bold=True))
         column.addLayout(both, 1)
         column.addLayout(foot)
-        self.resize(960, 640)
+        screen = self.screen().availableGeometry()
+        self.resize(min(960, screen.width() * 9 // 10), min(640, screen.height() * 9 // 10))
 
     def fill(self, names: list[str]) -> None:
         """List the pages, and choose the first."""

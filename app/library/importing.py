@@ -7,12 +7,13 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.intake import WEIGHTS_ENDINGS
 from app.library import work
 from app.training.interpreter import run_tool
 from engine.errors import NadirError
 from engine.progress import Report, part
 
-ENDINGS = (".pth", ".pt", ".ckpt", ".tar", ".safetensors", ".npz")
+ENDINGS = (*WEIGHTS_ENDINGS, ".tar")
 
 _SCRATCH = ".importing-"
 _DIFFERS = re.compile(r"differs from the network by (\d[\d.]*(?:e[+-]?\d+)?) at most")
